@@ -1,0 +1,82 @@
+package mount
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// Entry is one line of the mount table.
+type Entry struct {
+	// Device is "major:minor" of the filesystem (not of a btrfs subvolume).
+	Device string
+	// Root is the path within that filesystem which the mount shows.
+	Root string
+	// Point is where it is mounted.
+	Point string
+}
+
+// Table reads the mount table of this process, in the order of mounting. Its
+// cost grows with the number of mounts: it is for start-up and for checks.
+// Source: proc_pid_mountinfo(5).
+func Table() ([]Entry, error) {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	var table []Entry
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 6 {
+			return nil, fmt.Errorf("read mount table: unexpected line %q", lines.Text())
+		}
+		table = append(table, Entry{Device: fields[2], Root: unescape(fields[3]), Point: unescape(fields[4])})
+	}
+	return table, lines.Err()
+}
+
+// unescape undoes the octal escapes of blanks and backslashes.
+func unescape(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// At finds the topmost mount at or above the path: the one its files lie on.
+func At(table []Entry, path string) (Entry, bool) {
+	var best Entry
+	found := false
+	for _, e := range table {
+		if Below(path, e.Point) || path == e.Point {
+			if !found || len(e.Point) >= len(best.Point) {
+				best, found = e, true
+			}
+		}
+	}
+	return best, found
+}
+
+// Below tells whether the clean path lies strictly below the clean directory.
+func Below(path, dir string) bool {
+	if dir == "/" {
+		return path != "/" && strings.HasPrefix(path, "/")
+	}
+	return len(path) > len(dir) && strings.HasPrefix(path, dir) && path[len(dir)] == '/'
+}
