@@ -1,0 +1,59 @@
+# hostvol: what a developer runs. As root for everything that mounts; `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
+VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -X github.com/hostvol/hostvol/pkg/version.Version=$(VERSION)
+
+# Mounts of tests and demo stay in a mount namespace of their own. HOSTVOL_BINARY: what the tests start.
+PRIVATE := unshare -m --propagation private
+SANDBOX := -exec $(CURDIR)/hack/sandbox.sh
+RACE_BINARY := HOSTVOL_BINARY=$(CURDIR)/bin/hostvol-race
+SYSTEM_TESTS := $(addsuffix /...,$(wildcard ./test/daemon ./test/sanity ./test/integration ./test/crash))
+
+.PHONY: help build build-race demo test crash bench bench-short lint fmt clean setup-test setup-lint setup-bench root
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/hostvol, static
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/hostvol ./cmd/hostvol
+
+build-race:
+	CGO_ENABLED=1 go build -race -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/hostvol-race ./cmd/hostvol
+
+demo: root setup-test build ## walk through a volume's life on a scratch pool, in under a minute (root)
+	@$(PRIVATE) go run -buildvcs=false ./test/demo -binary bin/hostvol
+
+test: root setup-test build-race ## unit, sanity, integration and crash tests on real mounts (root)
+	$(PRIVATE) env $(RACE_BINARY) go test -race -count=1 -timeout 15m ./pkg/... ./cmd/...
+	$(RACE_BINARY) go test -race -count=1 -timeout 20m -p 1 $(SANDBOX) $(SYSTEM_TESTS)
+
+crash: root setup-test build-race ## the long crash test; HOSTVOL_CRASH_SECONDS sets its length, default 600 (root)
+	HOSTVOL_CRASH_SECONDS=$${HOSTVOL_CRASH_SECONDS:-600} $(RACE_BINARY) \
+		go test -race -count=1 -timeout 24h -v $(SANDBOX) ./test/crash/...
+
+bench: root setup-bench build ## measure every call against the floor of the same disk, about five minutes (root)
+	@mkdir -p out
+	@$(PRIVATE) go run -buildvcs=false ./test/bench -binary bin/hostvol -o out/bench.json
+
+bench-short: root setup-bench build ## the same with fewer volumes and mounts, under two minutes (root)
+	@mkdir -p out
+	@$(PRIVATE) go run -buildvcs=false ./test/bench -short -binary bin/hostvol -o out/bench-short.json
+
+lint: setup-lint ## gofmt, vet, golangci-lint with the layers, go mod tidy, shellcheck, Dockerfile
+	@hack/tools.sh
+	@hack/lint.sh
+
+fmt: ## format the Go files
+	gofmt -w $$(git ls-files --cached --others --exclude-standard '*.go')
+
+clean: ## remove what was built; downloads and tools stay in .cache
+	rm -rf bin out
+
+setup-test setup-lint setup-bench: setup-%:
+	@hack/setup.sh $*
+
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "this target mounts file systems: run it as root" >&2; exit 1; }

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# lint.sh: every static check, each by its name. All run, so that one run shows all faults.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
+export PATH=$PATH:/usr/local/go/bin
+
+files() { # files PATTERN…: tracked and new files that exist
+	git ls-files --cached --others --exclude-standard -- "$@" | while read -r f; do
+		[ ! -e "$f" ] || echo "$f"
+	done
+}
+
+shell_scripts() {
+	files | while read -r f; do
+		if [ -f "$f" ] && head -n 1 "$f" | grep -aqE '^#!.*\b(ba)?sh\b'; then echo "$f"; fi
+	done
+}
+
+check_gofmt() {
+	local bad
+	bad=$(files '*.go' | xargs -r gofmt -l) || return 1
+	[ -z "$bad" ] || {
+		echo "not formatted, run make fmt:"
+		echo "$bad"
+		return 1
+	}
+}
+check_vet() { go vet ./...; }
+check_golangci() { .cache/bin/golangci-lint run ./...; }
+check_tidy() { go mod tidy -diff && go -C hack/dockerlint mod tidy -diff; }
+check_shell() { shell_scripts | xargs -r shellcheck -x; }
+check_dockerfile() { go -C hack/dockerlint run . ../..; }
+
+failed=()
+for name in gofmt vet golangci tidy shell dockerfile; do
+	start=$SECONDS
+	if "check_$name"; then
+		printf 'lint: %-10s ok    %3ds\n' "$name" $((SECONDS - start))
+	else
+		printf 'lint: %-10s FAULT %3ds\n' "$name" $((SECONDS - start))
+		failed+=("$name")
+	fi
+done
+[ ${#failed[@]} -eq 0 ] || {
+	echo "lint: faults in ${failed[*]}"
+	exit 1
+}
