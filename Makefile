@@ -12,7 +12,7 @@ SANDBOX := -exec $(CURDIR)/hack/sandbox.sh
 RACE_BINARY := HOSTVOL_BINARY=$(CURDIR)/bin/hostvol-race
 SYSTEM_TESTS := $(addsuffix /...,$(wildcard ./test/daemon ./test/sanity ./test/integration ./test/crash))
 
-.PHONY: help build build-race demo test crash bench bench-short lint fmt clean setup-test setup-lint setup-bench root
+.PHONY: help build build-race demo test crash bench bench-short lint fmt clean setup-demo setup-test setup-lint setup-bench root
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ build: ## build bin/hostvol, static
 build-race:
 	CGO_ENABLED=1 go build -race -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/hostvol-race ./cmd/hostvol
 
-demo: root setup-test build ## walk through a volume's life on a scratch pool, in under a minute (root)
+demo: root setup-demo build ## walk through a volume's life on a scratch pool, in under a minute (root)
 	@$(PRIVATE) go run -buildvcs=false ./test/demo -binary bin/hostvol
 
 test: root setup-test build-race ## unit, sanity, integration and crash tests on real mounts (root)
@@ -52,7 +52,7 @@ fmt: ## format the Go files
 clean: ## remove what was built; downloads and tools stay in .cache
 	rm -rf bin out
 
-setup-test setup-lint setup-bench: setup-%:
+setup-demo setup-test setup-lint setup-bench: setup-%:
 	@hack/setup.sh $*
 
 root:

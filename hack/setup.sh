@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# setup.sh test|lint|bench: makes sure that the commands this part needs are there.
+# setup.sh demo|test|lint|bench: makes sure that the commands this part needs are there.
 # Quiet and fast when they are. Otherwise it installs their Debian packages, as root, or says what is missing.
 set -euo pipefail
 export PATH=$PATH:/usr/local/go/bin:/usr/sbin:/sbin
 
-part=${1:?"usage: setup.sh test|lint|bench"}
+part=${1:?"usage: setup.sh demo|test|lint|bench"}
 packages=()
 
 # need PACKAGE TEST…: the package is wanted unless the test succeeds.
@@ -19,30 +19,34 @@ if ! command -v go >/dev/null; then
 	exit 1
 fi
 
+mounting() {
+	need util-linux command -v unshare
+	need mount command -v losetup
+	need btrfs-progs command -v mkfs.btrfs
+}
+
 need git command -v git
 case $part in
+demo)
+	mounting
+	;;
 test)
+	mounting
 	need gcc command -v gcc # for go test -race
 	need libc6-dev test -e /usr/include/stdlib.h
-	need btrfs-progs command -v mkfs.btrfs
 	need xfsprogs command -v mkfs.xfs
 	need e2fsprogs command -v mkfs.ext4
 	need attr command -v getfattr
-	need mount command -v losetup
-	need util-linux command -v unshare
 	;;
 lint)
 	need shellcheck command -v shellcheck
 	;;
 bench)
+	mounting
 	need strace command -v strace
-	need util-linux command -v unshare
-	need mount command -v losetup
-	need btrfs-progs command -v mkfs.btrfs
-	need e2fsprogs command -v mkfs.ext4
 	;;
 *)
-	echo "setup: unknown part $part: test, lint or bench" >&2
+	echo "setup: unknown part $part: demo, test, lint or bench" >&2
 	exit 2
 	;;
 esac
