@@ -188,14 +188,14 @@ func removeQgroup(fd int, id uint64) error {
 		}
 	}
 	args := qgroupCreateArgs{id: id}
-	switch err := ioctl(fd, iocQgroupCreate, &args); err {
-	case unix.ENOENT, unix.ENOTCONN:
+	err = ioctl(fd, iocQgroupCreate, &args)
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTCONN):
 		return nil
-	case unix.EBUSY:
+	case errors.Is(err, unix.EBUSY):
 		return ErrBusy
-	default:
-		return err
 	}
+	return err
 }
 
 func quotaError(err error) error {

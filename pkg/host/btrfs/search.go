@@ -66,10 +66,10 @@ func (s *search) one(fd int, offset uint64) ([]byte, error) {
 	return rest[searchHeaderSize : searchHeaderSize+int(header(rest).length)], nil
 }
 
-func (s *search) run(fd int, max uint32) (items uint32, err error) {
+func (s *search) run(fd int, limit uint32) (items uint32, err error) {
 	args := (*searchArgsV2)(unsafe.Pointer(&s.buf[0]))
 	args.key = s.key
-	args.key.items = max
+	args.key.items = limit
 	args.bufSize = uint64(len(s.buf) - searchArgsSize)
 	err = ioctl(fd, iocTreeSearchV2, &s.buf[0])
 	return args.key.items, err
