@@ -106,3 +106,18 @@ func attach(tree int, at string) error {
 	}
 	return makePrivate(tree)
 }
+
+// Covered opens the directory that the topmost mount on path hides. The caller
+// closes it.
+func Covered(path string) (*safepath.Dir, error) {
+	tree, err := unix.OpenTree(unix.AT_FDCWD, filepath.Dir(path), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return nil, &fs.PathError{Op: "clone mount", Path: filepath.Dir(path), Err: err}
+	}
+	defer unix.Close(tree)
+	fd, err := unix.Openat(tree, filepath.Base(path), unix.O_DIRECTORY|unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return safepath.FromFD(fd, path), nil
+}

@@ -96,3 +96,8 @@ func (d *Dir) Lock(name string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// RemoveAttribute removes an extended attribute of the directory itself.
+func (d *Dir) RemoveAttribute(name string) error {
+	return d.self("removexattr", unix.Fremovexattr(d.fd, name))
+}

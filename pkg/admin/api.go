@@ -1,0 +1,89 @@
+// Package admin is the daemon's second, small service: what an administrator
+// asks of it through the command line, as JSON over HTTP on a unix socket that
+// only root can open. So a pool never has two writers. The package has both
+// ends.
+package admin
+
+import (
+	"time"
+
+	"github.com/hostvol/hostvol/pkg/volume"
+)
+
+// Pool is a pool in answers.
+type Pool struct {
+	Name       string `json:"name"`
+	Path       string `json:"path"`
+	UUID       string `json:"uuid,omitempty"`
+	Filesystem string `json:"filesystem,omitempty"`
+	Open       bool   `json:"open"`
+	// Enforcement is the method; "" with the reason when there is none.
+	Enforcement   string `json:"enforcement,omitempty"`
+	NotEnforced   string `json:"notEnforced,omitempty"`
+	Problem       string `json:"problem,omitempty"`
+	TotalBytes    int64  `json:"totalBytes"`
+	FreeBytes     int64  `json:"freeBytes"`
+	LimitBytes    int64  `json:"limitBytes"`
+	ReservedBytes int64  `json:"reservedBytes"`
+	TrashBytes    int64  `json:"trashBytes"`
+	Available     int64  `json:"availableBytes"`
+	Volumes       int    `json:"volumes"`
+	TrashEntries  int    `json:"trashEntries"`
+	Quarantined   int    `json:"quarantined"`
+}
+
+// Volume is a volume in answers.
+type Volume struct {
+	ID       string    `json:"id"`
+	Handle   string    `json:"handle"`
+	Pool     string    `json:"pool"`
+	Engine   string    `json:"engine"`
+	Bytes    int64     `json:"bytes"`
+	Enforced bool      `json:"enforced"`
+	Created  time.Time `json:"created"`
+	Origin   string    `json:"origin,omitempty"`
+	// Targets at which it is mounted now.
+	Targets []string `json:"targets,omitempty"`
+	// UsedBytes is -1 where nobody counts.
+	UsedBytes int64 `json:"usedBytes"`
+}
+
+// TrashEntry is a deleted volume in answers.
+type TrashEntry struct {
+	Name    string    `json:"name"`
+	ID      string    `json:"id"`
+	Pool    string    `json:"pool"`
+	Bytes   int64     `json:"bytes"`
+	Deleted time.Time `json:"deleted"`
+	Expiry  time.Time `json:"expiry"`
+	Purging bool      `json:"purging,omitempty"`
+	Problem string    `json:"problem,omitempty"`
+}
+
+// Adoption is the request of adopt.
+type Adoption struct {
+	Pool    string `json:"pool"`
+	Name    string `json:"name"`
+	Path    string `json:"path"`
+	Bytes   int64  `json:"bytes,omitempty"`
+	Convert bool   `json:"convert,omitempty"`
+	DryRun  bool   `json:"dryRun,omitempty"`
+}
+
+// Released is the answer of release.
+type Released struct {
+	Origin string `json:"origin"`
+}
+
+// Purged is the answer of a purge.
+type Purged struct {
+	Entries int `json:"entries"`
+}
+
+// Fault is one broken invariant, or finding, of a check.
+type Fault = volume.Fault
+
+// failure is the body of every answer that is not 200.
+type failure struct {
+	Error string `json:"error"`
+}

@@ -1,0 +1,149 @@
+// Package app wires one process together: configuration, pools, engines, the
+// volume service, and what serves it. It is the only place that names every
+// engine.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"k8s.io/klog/v2"
+
+	"github.com/hostvol/hostvol/pkg/admin"
+	"github.com/hostvol/hostvol/pkg/config"
+	"github.com/hostvol/hostvol/pkg/driver"
+	"github.com/hostvol/hostvol/pkg/engine"
+	"github.com/hostvol/hostvol/pkg/engine/directory"
+	"github.com/hostvol/hostvol/pkg/kubelet"
+	"github.com/hostvol/hostvol/pkg/metrics"
+	"github.com/hostvol/hostvol/pkg/pool"
+	"github.com/hostvol/hostvol/pkg/version"
+	"github.com/hostvol/hostvol/pkg/volume"
+)
+
+// TopologyKey is the node's label in topologies.
+const TopologyKey = "topology.hostvol.csi.io/node"
+
+// Options are for tests and for whoever embeds the daemon.
+type Options struct {
+	// Ready is called once requests are served.
+	Ready func()
+	// Step is called with the name of each durable step; nil in production.
+	Step func(name string)
+}
+
+// Run serves until ctx is done, then ends what is under way and returns. It
+// unmounts nothing. The configuration must be complete and checked.
+func Run(ctx context.Context, cfg config.Config, opts Options) error {
+	log := klog.FromContext(ctx)
+	log.Info("Starting hostvol", "version", version.Version, "node", cfg.NodeID, "mode", cfg.Mode, "driver", cfg.Driver)
+	if err := os.MkdirAll(cfg.RunDir, 0o700); err != nil {
+		return err
+	}
+	volumes, err := volume.New(ctx, serviceOptions(cfg, opts.Step))
+	if err != nil {
+		return err
+	}
+	err = serve(ctx, cfg, opts, volumes)
+	return errors.Join(err, volumes.Close())
+}
+
+func serviceOptions(cfg config.Config, step func(string)) volume.Options {
+	o := volume.Options{
+		NodeID: cfg.NodeID, TopologyKey: TopologyKey, Distributed: cfg.Mode == config.Distributed,
+		KubeletDir: cfg.KubeletDir, StaticRoots: cfg.StaticRoots, DefaultPool: cfg.DefaultPool,
+		Engines: engines(), RunDir: cfg.RunDir,
+		Retention: cfg.Trash.Retention.Duration, PurgeRate: max(0, cfg.Trash.PurgeRate),
+		HealthInterval: cfg.Health.Interval.Duration, DeepInterval: cfg.Health.DeepInterval.Duration,
+		Step: step,
+	}
+	for _, p := range cfg.Pools {
+		o.Pools = append(o.Pools, poolConfig(p))
+	}
+	return o
+}
+
+func poolConfig(p config.Pool) pool.Config {
+	c := pool.Config{
+		Name: p.Name, Path: p.Path, Overcommit: p.Overcommit, Create: p.Create,
+		RequireMount: p.RequireMount, UUID: p.UUID, EnableQuota: p.EnableQuota,
+	}
+	if p.Limit != nil {
+		c.Limit = p.Limit.Value()
+	}
+	if p.Reserve != nil {
+		reserve := p.Reserve.Value()
+		c.Reserve = &reserve
+	}
+	return c
+}
+
+// engines opens every engine there is on a pool.
+func engines() func(context.Context, pool.Place) ([]engine.Engine, error) {
+	projects := directory.NewProjects()
+	return func(_ context.Context, place pool.Place) ([]engine.Engine, error) {
+		e, err := directory.Open(directory.Options{
+			Root: place.Root, Staging: place.Staging, Filesystem: place.Filesystem,
+			EnableQuota: place.EnableQuota, ReadOnly: place.ReadOnly, Projects: projects,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return []engine.Engine{e}, nil
+	}
+}
+
+func serve(ctx context.Context, cfg config.Config, opts Options, volumes *volume.Service) error {
+	m := metrics.New(volumes, version.Version)
+	failed := make(chan error, 8)
+	servers := &group{failed: failed}
+	defer servers.stop(context.WithoutCancel(ctx))
+
+	d := driver.New(volumes, driver.Options{Name: cfg.Driver, Version: version.Version, MaxVolumes: cfg.MaxVolumesPerNode})
+	if err := servers.grpc(ctx, cfg.Endpoint, driver.Interceptor(m.Observe), d.Register); err != nil {
+		return fmt.Errorf("serve CSI: %w", err)
+	}
+	if cfg.AdminEndpoint != config.None {
+		if err := servers.httpUnix(cfg.AdminEndpoint, admin.NewServer(ctx, volumes)); err != nil {
+			return fmt.Errorf("serve admin commands: %w", err)
+		}
+	}
+	if cfg.MetricsAddress != "" {
+		if err := servers.httpTCP(cfg.MetricsAddress, metricsHandler(m, volumes)); err != nil {
+			return fmt.Errorf("serve metrics: %w", err)
+		}
+	}
+	if cfg.RegistrationPath != "" {
+		socket, err := config.Socket(cfg.Endpoint)
+		if err != nil {
+			return err
+		}
+		r := kubelet.New(cfg.Driver, socket, failed)
+		if err := servers.grpc(ctx, "unix://"+r.SocketPath(cfg.RegistrationPath), nil, r.Register); err != nil {
+			return fmt.Errorf("register with the kubelet: %w", err)
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	background := make(chan struct{})
+	go func() {
+		defer close(background)
+		volumes.Run(ctx)
+	}()
+	defer func() {
+		cancel()
+		<-background
+	}()
+	klog.FromContext(ctx).Info("Serving", "endpoint", cfg.Endpoint, "admin", cfg.AdminEndpoint, "metrics", cfg.MetricsAddress)
+	if opts.Ready != nil {
+		opts.Ready()
+	}
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		klog.FromContext(ctx).Info("Stopping; mounts stay as they are")
+		return nil
+	}
+}

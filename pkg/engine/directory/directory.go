@@ -1,0 +1,245 @@
+// Package directory is the engine that makes a volume as a directory, which the
+// kernel keeps within its size where the pool's filesystem can: by a qgroup on
+// a btrfs subvolume, or by a project quota on XFS and ext4. Elsewhere the
+// directory is plain and its size is not enforced, and it says so.
+//
+// Directory quotas bind by accident and bind pods that have a user namespace of
+// their own. An owner in the host's user namespace can take files out of their
+// project, or make a nested subvolume. Inspect finds both.
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"golang.org/x/time/rate"
+
+	"github.com/hostvol/hostvol/pkg/engine"
+	"github.com/hostvol/hostvol/pkg/host/errno"
+	"github.com/hostvol/hostvol/pkg/host/rmtree"
+	"github.com/hostvol/hostvol/pkg/host/safepath"
+)
+
+// Name is the engine's name in records.
+const Name = "directory"
+
+// data is what the pod sees, inside the item.
+const data = "data"
+
+// Engine makes directory volumes in one pool.
+type Engine struct {
+	method method
+}
+
+// method is how the directories of a pool are made and limited. Its calls get
+// the item, or the open data directory of a volume.
+type method interface {
+	enforcement() engine.Enforcement
+	// make makes an empty data directory; limited when on is set.
+	make(item *safepath.Dir, bytes int64, on bool) (engine.Volume, error)
+	// convert makes data of the directory src, limited.
+	convert(ctx context.Context, item *safepath.Dir, src engine.Entry, bytes int64, moving func(engine.Volume) error) (engine.Volume, error)
+	// apply sets the limit to v's, or takes it off; it is called for enforced
+	// volumes, and for others at export.
+	apply(ctx context.Context, dir *safepath.Dir, v engine.Volume) error
+	usage(dir *safepath.Dir, v engine.Volume) (engine.Usage, error)
+	inspect(ctx context.Context, dir *safepath.Dir, v engine.Volume, deep bool) ([]engine.Problem, error)
+	known(item *safepath.Dir, v engine.Volume)
+	// forget releases what belonged to a removed volume; subvolumes are the ids
+	// of those that went with it.
+	forget(v engine.Volume, subvolumes []uint64) error
+	// owned finds out what belongs to the item when the record does not tell.
+	owned(item *safepath.Dir) engine.Volume
+}
+
+// Options are what Open has to know of the pool.
+type Options struct {
+	// Root is the pool's directory, Staging one in which trials may be made.
+	Root, Staging *safepath.Dir
+	// Filesystem is the type of the pool's filesystem.
+	Filesystem string
+	// EnableQuota allows to switch on quotas for the whole filesystem.
+	EnableQuota bool
+	// ReadOnly tells that no trial can be made.
+	ReadOnly bool
+	// Projects gives out project ids.
+	Projects *Projects
+}
+
+// Open finds out, by trying, how the pool can limit a directory.
+func Open(o Options) (*Engine, error) {
+	m, err := openMethod(o)
+	if err != nil {
+		return nil, fmt.Errorf("open engine %s: %w", Name, err)
+	}
+	return &Engine{method: m}, nil
+}
+
+func openMethod(o Options) (method, error) {
+	switch o.Filesystem {
+	case "btrfs":
+		return openSubvolumes(o)
+	case "xfs", "ext4":
+		return openProjects(o)
+	}
+	return plain{reason: fmt.Sprintf("%s has neither qgroups nor project quotas; use btrfs, or XFS or ext4 mounted with prjquota", o.Filesystem)}, nil
+}
+
+// Name implements engine.Engine.
+func (e *Engine) Name() string { return Name }
+
+// Enforcement implements engine.Engine.
+func (e *Engine) Enforcement() engine.Enforcement { return e.method.enforcement() }
+
+// Create implements engine.Engine.
+func (e *Engine) Create(_ context.Context, item *safepath.Dir, spec engine.Spec) (engine.Volume, error) {
+	on := e.method.enforcement().On() && spec.Enforce != engine.None
+	v, err := e.method.make(item, spec.Bytes, on)
+	if err != nil {
+		return v, fmt.Errorf("make directory: %w", err)
+	}
+	dir, err := item.OpenDir(data)
+	if err != nil {
+		return v, err
+	}
+	defer dir.Close() //nolint:errcheck // durable with the item
+	if spec.UID != 0 || spec.GID != 0 {
+		if err := dir.Chown(spec.UID, spec.GID); err != nil {
+			return v, err
+		}
+	}
+	return v, dir.Chmod(spec.Mode)
+}
+
+// Import implements engine.Engine. Without convert the directory is renamed and
+// not limited.
+func (e *Engine) Import(ctx context.Context, item *safepath.Dir, src engine.Entry, spec engine.Spec, convert bool, moving func(engine.Volume) error) (engine.Volume, error) {
+	if convert {
+		return e.method.convert(ctx, item, src, spec.Bytes, moving)
+	}
+	v := engine.Volume{Bytes: spec.Bytes}
+	if err := moving(v); err != nil {
+		return v, err
+	}
+	return v, move(src, engine.Entry{Parent: item, Name: data})
+}
+
+// Export implements engine.Engine.
+func (e *Engine) Export(ctx context.Context, item *safepath.Dir, v engine.Volume, dst engine.Entry) error {
+	if v.Enforced {
+		dir, err := item.OpenDir(data)
+		if err != nil {
+			return err
+		}
+		defer dir.Close() //nolint:errcheck // durable with the rename
+		v.Enforced = false
+		if err := e.method.apply(ctx, dir, v); err != nil {
+			return err
+		}
+	}
+	return move(engine.Entry{Parent: item, Name: data}, dst)
+}
+
+func move(from, to engine.Entry) error {
+	err := from.Parent.Rename(from.Name, to.Parent, to.Name)
+	if errno.CrossDevice(err) {
+		return fmt.Errorf("%w: a directory can be moved within one filesystem only; copy it to the pool's filesystem first", err)
+	}
+	return err
+}
+
+// Apply implements engine.Engine.
+func (e *Engine) Apply(ctx context.Context, item *safepath.Dir, v engine.Volume) error {
+	if !v.Enforced {
+		return nil
+	}
+	dir, err := item.OpenDir(data)
+	if err != nil {
+		return err
+	}
+	defer dir.Close() //nolint:errcheck // nothing was written through it
+	return e.method.apply(ctx, dir, v)
+}
+
+// Known implements engine.Engine.
+func (e *Engine) Known(item *safepath.Dir, v engine.Volume) { e.method.known(item, v) }
+
+// Attach implements engine.Engine: there is nothing to attach.
+func (e *Engine) Attach(_ context.Context, item *safepath.Dir) (*safepath.Dir, error) {
+	return item.OpenDir(data)
+}
+
+// Usage implements engine.Engine. Where the size is not enforced, nobody counts
+// what the volume uses, and the numbers are the filesystem's.
+func (e *Engine) Usage(_ context.Context, item *safepath.Dir, v engine.Volume) (engine.Usage, error) {
+	dir, err := item.OpenDir(data)
+	if err != nil {
+		return engine.Usage{}, err
+	}
+	defer dir.Close() //nolint:errcheck // read only
+	if v.Enforced {
+		return e.method.usage(dir, v)
+	}
+	return filesystemUsage(dir)
+}
+
+func filesystemUsage(dir *safepath.Dir) (engine.Usage, error) {
+	s, err := dir.Space()
+	if err != nil {
+		return engine.Usage{}, err
+	}
+	u := engine.Usage{
+		BytesTotal: s.Bytes, BytesUsed: s.Bytes - s.BytesFree, BytesAvailable: s.BytesAvailable,
+		InodesTotal: s.Inodes, InodesUsed: s.Inodes - s.InodesFree, InodesAvailable: s.InodesFree,
+	}
+	if s.Inodes == 0 { // btrfs does not count them
+		u.InodesTotal, u.InodesUsed, u.InodesAvailable = -1, -1, -1
+	}
+	return u, nil
+}
+
+// Inspect implements engine.Engine.
+func (e *Engine) Inspect(ctx context.Context, item *safepath.Dir, v engine.Volume, deep bool) ([]engine.Problem, error) {
+	dir, err := item.OpenDir(data)
+	if errors.Is(err, fs.ErrNotExist) {
+		return []engine.Problem{{
+			Reason: engine.DataMissing, Lost: true,
+			Message: "the volume's data directory is gone; restore it from a backup",
+		}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close() //nolint:errcheck // read only
+	if !v.Enforced {
+		return nil, nil
+	}
+	return e.method.inspect(ctx, dir, v, deep)
+}
+
+// Destroy implements engine.Engine.
+func (e *Engine) Destroy(ctx context.Context, parent *safepath.Dir, name string, v engine.Volume, limiter *rate.Limiter) error {
+	item, err := parent.OpenDir(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return e.method.forget(v, nil)
+	}
+	if err == nil {
+		if v.Project == 0 {
+			v.Project = e.method.owned(item).Project
+		}
+		if err := item.Close(); err != nil {
+			return err
+		}
+	}
+	var subvolumes []uint64
+	err = rmtree.Remove(ctx, parent.FD(), name, rmtree.Options{
+		Limiter: limiter,
+		Removed: func(id uint64) { subvolumes = append(subvolumes, id) },
+	})
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", name, err)
+	}
+	return e.method.forget(v, subvolumes)
+}

@@ -1,0 +1,203 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+
+	"github.com/hostvol/hostvol/pkg/engine"
+	"github.com/hostvol/hostvol/pkg/host/btrfs"
+	"github.com/hostvol/hostvol/pkg/host/clone"
+	"github.com/hostvol/hostvol/pkg/host/errno"
+	"github.com/hostvol/hostvol/pkg/host/safepath"
+)
+
+// ErrNoQuota means that the pool cannot enforce a size.
+var ErrNoQuota = errors.New("the pool cannot enforce sizes")
+
+// subvolumes makes each directory as a btrfs subvolume, limited by the qgroup
+// that the kernel makes with it.
+type subvolumes struct {
+	root *safepath.Dir
+	// off is why there are no limits, "" when there are.
+	off string
+
+	mu sync.Mutex
+	// stale are the ids of removed subvolumes whose qgroups the kernel still
+	// holds; they are tried again at the next removal.
+	stale []uint64
+}
+
+// trial is a name in staging/ that no volume can have.
+const trial = ".trial"
+
+func openSubvolumes(o Options) (method, error) {
+	s := &subvolumes{root: o.Root}
+	mode, err := btrfs.QuotaMode(o.Root.FD())
+	if err == nil && mode == btrfs.Off && o.EnableQuota && !o.ReadOnly {
+		if err = btrfs.EnableQuota(o.Root.FD()); err == nil {
+			mode, err = btrfs.QuotaMode(o.Root.FD())
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch mode {
+	case btrfs.Off:
+		s.off = "quotas are off on this btrfs; switch them on with `btrfs quota enable`, or set enableQuota: true for the pool"
+	case btrfs.Simple:
+		s.off = "this btrfs has simple quotas, which do not bind a volume that shares extents; use full qgroups (`btrfs quota enable` without --simple)"
+	default:
+		if !o.ReadOnly {
+			s.off = prove(o.Staging)
+		}
+	}
+	return s, nil
+}
+
+// prove tries a limit; the answer is why it does not bind, or "".
+func prove(staging *safepath.Dir) string {
+	err := btrfs.DeleteSubvolume(staging.FD(), trial) // left by a crash
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = btrfs.Prove(staging.FD(), trial)
+	}
+	if err != nil {
+		return fmt.Sprintf("a trial of a qgroup limit failed: %v", err)
+	}
+	return ""
+}
+
+func (s *subvolumes) enforcement() engine.Enforcement {
+	if s.off != "" {
+		return engine.Enforcement{Reason: s.off}
+	}
+	return engine.Enforcement{Method: "btrfs-qgroup"}
+}
+
+func (s *subvolumes) make(item *safepath.Dir, bytes int64, on bool) (engine.Volume, error) {
+	v := engine.Volume{Bytes: bytes, Enforced: on}
+	if err := btrfs.CreateSubvolume(item.FD(), data); err != nil {
+		return v, err
+	}
+	if !on {
+		return v, nil
+	}
+	dir, err := item.OpenDir(data)
+	if err != nil {
+		return v, err
+	}
+	defer dir.Close() //nolint:errcheck // durable with the item
+	return v, btrfs.SetLimit(dir.FD(), bytes)
+}
+
+// convert copies, sharing the data: a directory cannot become a subvolume.
+func (s *subvolumes) convert(ctx context.Context, item *safepath.Dir, src engine.Entry, bytes int64, _ func(engine.Volume) error) (engine.Volume, error) {
+	if s.off != "" {
+		return engine.Volume{}, fmt.Errorf("%w: %s", ErrNoQuota, s.off)
+	}
+	v, err := s.make(item, bytes, true)
+	if err != nil {
+		return v, err
+	}
+	from, err := src.Parent.OpenDir(src.Name)
+	if err != nil {
+		return v, err
+	}
+	defer from.Close() //nolint:errcheck // read only
+	to, err := item.OpenDir(data)
+	if err != nil {
+		return v, err
+	}
+	defer to.Close() //nolint:errcheck // synced by the copy
+	_, err = clone.Tree(ctx, from.FD(), to.FD(), clone.Options{Reflink: clone.Auto, Sync: true})
+	if errno.NoSpace(err) {
+		err = fmt.Errorf("the directory holds more than the size that was given: %w", err)
+	}
+	return v, err
+}
+
+func (s *subvolumes) apply(_ context.Context, dir *safepath.Dir, v engine.Volume) error {
+	if s.off != "" {
+		return fmt.Errorf("%w: %s", ErrNoQuota, s.off)
+	}
+	if !v.Enforced {
+		return btrfs.SetLimit(dir.FD(), 0)
+	}
+	u, err := btrfs.ReadUsage(dir.FD())
+	if err == nil && u.Limit == v.Bytes { // spares a transaction for each volume at start-up
+		return nil
+	}
+	return btrfs.SetLimit(dir.FD(), v.Bytes)
+}
+
+func (s *subvolumes) usage(dir *safepath.Dir, v engine.Volume) (engine.Usage, error) {
+	u, err := btrfs.ReadUsage(dir.FD())
+	if err != nil {
+		return filesystemUsage(dir)
+	}
+	space, err := dir.Space()
+	if err != nil {
+		return engine.Usage{}, err
+	}
+	return engine.Usage{
+		BytesTotal: v.Bytes, BytesUsed: u.Referenced,
+		BytesAvailable: max(0, min(v.Bytes-u.Referenced, space.BytesAvailable)),
+		InodesTotal:    -1, InodesUsed: -1, InodesAvailable: -1,
+		Own: true,
+	}, nil
+}
+
+func (s *subvolumes) inspect(_ context.Context, dir *safepath.Dir, v engine.Volume, _ bool) ([]engine.Problem, error) {
+	mode, err := btrfs.QuotaMode(dir.FD())
+	if err != nil {
+		return nil, err
+	}
+	if mode != btrfs.Qgroup {
+		return []engine.Problem{quotaOff("quotas were switched off on this btrfs; run `btrfs quota enable` and restart the daemon")}, nil
+	}
+	if is, err := btrfs.IsSubvolume(dir.FD()); err != nil {
+		return nil, err
+	} else if !is {
+		return []engine.Problem{quotaOff("its data directory is not a subvolume; it was probably copied by hand. Adopt it with --convert")}, nil
+	}
+	var found []engine.Problem
+	if u, err := btrfs.ReadUsage(dir.FD()); err != nil {
+		return nil, err
+	} else if u.Limit != v.Bytes {
+		found = append(found, limitMissing(u.Limit, v.Bytes))
+	}
+	children, err := btrfs.Children(dir.FD())
+	if err != nil {
+		return nil, err
+	}
+	if len(children) > 0 {
+		found = append(found, engine.Problem{
+			Reason:  engine.NestedSubvolume,
+			Message: fmt.Sprintf("%d subvolumes were made inside the volume; what they hold is not counted against its size, and no snapshot can be taken", len(children)),
+		})
+	}
+	return found, nil
+}
+
+func (s *subvolumes) known(*safepath.Dir, engine.Volume) {}
+
+func (s *subvolumes) owned(*safepath.Dir) engine.Volume { return engine.Volume{} }
+
+// forget removes the qgroups of removed subvolumes. The kernel frees a
+// subvolume some time after its removal, and until then holds its qgroup.
+func (s *subvolumes) forget(_ engine.Volume, ids []uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var held []uint64
+	for _, id := range append(s.stale, ids...) {
+		if err := btrfs.RemoveQgroup(s.root.FD(), id); errors.Is(err, btrfs.ErrBusy) {
+			held = append(held, id)
+		} else if err != nil && !errors.Is(err, btrfs.ErrQuotaOff) {
+			return err
+		}
+	}
+	s.stale = held
+	return nil
+}

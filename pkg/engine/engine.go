@@ -1,0 +1,137 @@
+// Package engine is the contract between a pool and the ways in which a volume
+// can be made in it. An engine works inside one item directory
+// (volumes/<id>, or staging/<id> while it is built) that the pool has opened
+// for it. It knows that directory, the kernel and nothing else: no pool, no
+// record, no other engine.
+package engine
+
+import (
+	"context"
+
+	"golang.org/x/time/rate"
+
+	"github.com/hostvol/hostvol/pkg/host/safepath"
+)
+
+// Policy is what a class asks of the enforcement of sizes.
+type Policy string
+
+// The policies of the class parameter "enforce".
+const (
+	Required  Policy = "required"  // refuse to make a volume whose size the kernel does not enforce
+	Preferred Policy = "preferred" // enforce where the pool can
+	None      Policy = "none"      // set no limit
+)
+
+// Policies lists them all, for messages.
+func Policies() []Policy { return []Policy{Required, Preferred, None} }
+
+// Spec is what a new volume shall be.
+type Spec struct {
+	// Bytes is the size, a positive number.
+	Bytes int64
+	// Enforce says whether the size is to be a limit; not Required on an
+	// engine whose Enforcement is off.
+	Enforce Policy
+	// Mode is the mode of the volume's root directory, as for chmod(2).
+	Mode uint32
+	// UID and GID own the volume's root directory.
+	UID, GID int
+}
+
+// Volume is what an engine has to know of a volume it made: the part of the
+// record that is the engine's.
+type Volume struct {
+	// Bytes is the size, a positive number.
+	Bytes int64 `json:"bytes"`
+	// Enforced tells whether the kernel refuses writes beyond Bytes.
+	Enforced bool `json:"enforced"`
+	// Project is the volume's project id, 0 where the engine uses none.
+	Project uint32 `json:"project,omitempty"`
+}
+
+// Enforcement is what an engine can do about sizes on its pool, as it was
+// found by trying.
+type Enforcement struct {
+	// Method is "btrfs-qgroup", "xfs-project" or "ext4-project"; "" when sizes
+	// are not enforced.
+	Method string
+	// Reason says why sizes are not enforced, and what would change that.
+	Reason string
+}
+
+// On tells whether sizes are enforced.
+func (e Enforcement) On() bool { return e.Method != "" }
+
+// Usage is the space a volume takes and may take. Numbers that the engine
+// cannot tell in constant time are -1.
+type Usage struct {
+	BytesTotal, BytesUsed, BytesAvailable    int64
+	InodesTotal, InodesUsed, InodesAvailable int64
+	// Own tells that the numbers are the volume's; otherwise they are those of
+	// the whole filesystem.
+	Own bool
+}
+
+// Problem is something wrong with one volume that an engine can see.
+type Problem struct {
+	// Reason is a short CamelCase word for machines.
+	Reason string
+	// Message tells a person what is wrong and what to do.
+	Message string
+	// Lost tells that data is gone; Unusable that it cannot be reached.
+	Lost, Unusable bool
+}
+
+// The reasons of problems.
+const (
+	DataMissing     = "DataMissing"
+	LimitMissing    = "LimitMissing"
+	QuotaOff        = "QuotaOff"
+	NestedSubvolume = "NestedSubvolumes"
+	OutsideProject  = "FilesOutsideProject"
+)
+
+// Engine makes volumes of one kind in one pool. All methods are safe for
+// concurrent use on different items; the caller locks an item.
+type Engine interface {
+	// Name is the engine's name in records.
+	Name() string
+	// Enforcement is what was found when the engine was opened on its pool.
+	Enforcement() Enforcement
+	// Create builds the volume inside the empty directory item. After an error
+	// the caller destroys the item. Nothing need be durable yet; the pool sees
+	// to that.
+	Create(ctx context.Context, item *safepath.Dir, spec Spec) (Volume, error)
+	// Import makes a volume of the directory src, with all it holds. When it
+	// takes the directory itself over, by a rename, it calls moving right before
+	// that, and does not go on after an error. When convert is set the volume is
+	// made in the form in which its size is enforced; where that takes a copy,
+	// moving is not called and src stays as it is.
+	Import(ctx context.Context, item *safepath.Dir, src Entry, spec Spec, convert bool, moving func(Volume) error) (Volume, error)
+	// Export moves the volume's content out of the item to dst, which must not
+	// exist, as a plain directory without limits.
+	Export(ctx context.Context, item *safepath.Dir, v Volume, dst Entry) error
+	// Apply makes the limit agree with v.Bytes and v.Enforced. It may be
+	// repeated: at growth, and for every volume at start-up.
+	Apply(ctx context.Context, item *safepath.Dir, v Volume) error
+	// Known tells the engine at start-up of a volume that exists, in any state,
+	// so that what belongs to it is not given away.
+	Known(item *safepath.Dir, v Volume)
+	// Attach opens what a publish binds. It may be repeated.
+	Attach(ctx context.Context, item *safepath.Dir) (*safepath.Dir, error)
+	// Usage is told in constant time.
+	Usage(ctx context.Context, item *safepath.Dir, v Volume) (Usage, error)
+	// Inspect looks for problems: in constant time, or when deep by a walk.
+	Inspect(ctx context.Context, item *safepath.Dir, v Volume, deep bool) ([]Problem, error)
+	// Destroy removes the item name of parent with all it holds, as fast as the
+	// limiter lets it, and releases what belongs to it. It may be repeated, and
+	// continues what an earlier call left.
+	Destroy(ctx context.Context, parent *safepath.Dir, name string, v Volume, limiter *rate.Limiter) error
+}
+
+// Entry is a named entry of an open directory.
+type Entry struct {
+	Parent *safepath.Dir
+	Name   string
+}

@@ -1,0 +1,148 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/hostvol/hostvol/pkg/engine"
+	"github.com/hostvol/hostvol/pkg/host/safepath"
+)
+
+// Fault is a broken invariant of a pool, or a problem of a volume in it.
+type Fault struct {
+	// Item is a path below the pool.
+	Item string
+	// Reason is a CamelCase word for machines.
+	Reason  string
+	Message string
+}
+
+// The reasons of faults besides the problems that engines find.
+const (
+	FaultIdentity = "PoolIdentity"
+	FaultLayout   = "PoolLayout"
+	FaultRecord   = "RecordUnreadable"
+	FaultProject  = "ProjectSharedByTwo"
+	FaultLeftover = "LeftoverInStaging"
+	FaultTrash    = "TrashUnreadable"
+)
+
+// Content is what a check found on the disk.
+type Content struct {
+	Volumes, Trash map[string]Record
+	Staging        []string
+	Faults         []Fault
+}
+
+// Check reads a pool from its disk, apart from any daemon's memory, and tells
+// which of these do not hold:
+//
+//   - the directory has a pool.json that can be read, and its subdirectories;
+//   - each entry of volumes/ has an id for a name, and a record of that id;
+//   - each volume's data is there, and its limit is what the record says;
+//   - no project id belongs to two items;
+//   - each entry of trash/ has a readable name and record.
+//
+// It changes nothing. What a running daemon does meanwhile may show up as a
+// fault; staging is listed, since only without a daemon is it a leftover.
+func Check(ctx context.Context, cfg Config, engines map[string]engine.Engine) (Content, error) {
+	c := Content{Volumes: map[string]Record{}, Trash: map[string]Record{}}
+	root, err := safepath.OpenRoot(cfg.Path)
+	if err != nil {
+		return c, err
+	}
+	defer root.Close() //nolint:errcheck // read only
+	if _, err := readIdentity(root, cfg); err != nil {
+		c.fault(identityFile, FaultIdentity, err)
+	}
+	projects := map[uint32]string{}
+	err = errors.Join(
+		c.each(root, VolumesDir, func(dir *safepath.Dir, name string) { c.volume(ctx, dir, name, engines, projects) }),
+		c.each(root, trashDir, func(dir *safepath.Dir, name string) { c.trash(dir, name, projects) }),
+		c.each(root, stagingDir, func(_ *safepath.Dir, name string) { c.Staging = append(c.Staging, name) }),
+	)
+	return c, errors.Join(err, ctx.Err())
+}
+
+func (c *Content) fault(item, reason string, err error) {
+	c.Faults = append(c.Faults, Fault{Item: item, Reason: reason, Message: err.Error()})
+}
+
+func (c *Content) each(root *safepath.Dir, sub string, visit func(dir *safepath.Dir, name string)) error {
+	dir, err := root.OpenDir(sub)
+	if err != nil {
+		c.fault(sub, FaultLayout, err)
+		return nil
+	}
+	defer dir.Close() //nolint:errcheck // read only
+	names, err := dir.Names()
+	for _, name := range names {
+		visit(dir, name)
+	}
+	return err
+}
+
+func (c *Content) volume(ctx context.Context, dir *safepath.Dir, name string, engines map[string]engine.Engine, projects map[uint32]string) {
+	at := filepath.Join(VolumesDir, name)
+	item, err := dir.OpenDir(name)
+	if err != nil {
+		c.fault(at, FaultRecord, err)
+		return
+	}
+	defer item.Close() //nolint:errcheck // read only
+	rec, err := ReadRecord(item, name)
+	if err == nil && !ValidID(name) {
+		err = fmt.Errorf("%w: %q is not an id", ErrRecord, name)
+	}
+	e := engines[rec.Engine]
+	if err == nil && e == nil {
+		err = fmt.Errorf("%w: made by the engine %q, which this program lacks", ErrRecord, rec.Engine)
+	}
+	if err != nil {
+		c.fault(at, FaultRecord, err)
+		return
+	}
+	c.Volumes[name] = rec
+	c.project(at, rec, projects)
+	problems, err := e.Inspect(ctx, item, rec.Volume, true)
+	if err != nil {
+		c.fault(at, "InspectFailed", err)
+	}
+	for _, p := range problems {
+		c.Faults = append(c.Faults, Fault{Item: at, Reason: p.Reason, Message: p.Message})
+	}
+}
+
+func (c *Content) trash(dir *safepath.Dir, name string, projects map[uint32]string) {
+	at := filepath.Join(trashDir, name)
+	id, _, _, err := parseTrashName(name)
+	if err != nil {
+		c.fault(at, FaultTrash, err)
+		return
+	}
+	item, err := dir.OpenDir(name)
+	if err != nil {
+		c.fault(at, FaultTrash, err)
+		return
+	}
+	defer item.Close() //nolint:errcheck // read only
+	rec, err := ReadRecord(item, id)
+	if err != nil {
+		c.fault(at, FaultTrash, err)
+		return
+	}
+	c.Trash[name] = rec
+	c.project(at, rec, projects)
+}
+
+func (c *Content) project(at string, rec Record, projects map[uint32]string) {
+	if rec.Project == 0 {
+		return
+	}
+	if other, ok := projects[rec.Project]; ok {
+		c.fault(at, FaultProject, fmt.Errorf("project %d is also that of %s", rec.Project, other))
+	}
+	projects[rec.Project] = at
+}

@@ -1,0 +1,82 @@
+package pool
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hostvol/hostvol/pkg/engine"
+	"github.com/hostvol/hostvol/pkg/host/safepath"
+)
+
+// Attribute is the extended attribute of an item's directory that carries its
+// record. Only root can read or write trusted attributes.
+const Attribute = "trusted.hostvol"
+
+// recordLimit bounds a record in bytes: ext4 keeps attributes in one block.
+const recordLimit = 3 << 10
+
+const recordFormat = 1
+
+// Record is what a volume is. It is set before the volume appears and replaced
+// atomically afterwards.
+type Record struct {
+	Format int `json:"v"`
+	// ID is the item's name in volumes/.
+	ID string `json:"id"`
+	// Name is the one that the caller gave, where that is not the id.
+	Name string `json:"name,omitempty"`
+	// Engine made the volume.
+	Engine string `json:"engine"`
+	engine.Volume
+	// Enforce is the policy that was asked for.
+	Enforce engine.Policy `json:"enforce"`
+	// Born is the size in bytes with which it was made.
+	Born int64 `json:"born"`
+	// Parameters are those of the class that make a repeated create compatible
+	// or not.
+	Parameters map[string]string `json:"params,omitempty"`
+	Created    time.Time         `json:"created"`
+	// Origin is where an adopted directory lay before.
+	Origin string `json:"origin,omitempty"`
+}
+
+// ErrRecord means that an item's record is missing or cannot be understood.
+var ErrRecord = errors.New("unreadable record")
+
+// WriteRecord sets the record of an item. It is durable after the next sync.
+func WriteRecord(item *safepath.Dir, r Record) error {
+	r.Format = recordFormat
+	data, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode record: %w", err)
+	}
+	if len(data) > recordLimit {
+		return fmt.Errorf("record of %s takes %d bytes, more than %d: shorten its parameters", r.ID, len(data), recordLimit)
+	}
+	return item.SetAttribute(Attribute, data)
+}
+
+// ReadRecord reads the record of an item; id is what it must be the record of.
+// What is wrong with it is an ErrRecord.
+func ReadRecord(item *safepath.Dir, id string) (Record, error) {
+	data, err := item.Attribute(Attribute, recordLimit)
+	if err != nil {
+		return Record{}, fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	var r Record
+	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&r); err != nil {
+		return Record{}, fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	switch {
+	case r.Format != recordFormat:
+		return Record{}, fmt.Errorf("%w: format %d, this program knows %d", ErrRecord, r.Format, recordFormat)
+	case r.ID != id:
+		return Record{}, fmt.Errorf("%w: it is of %q", ErrRecord, r.ID)
+	case r.Bytes <= 0 || r.Engine == "":
+		return Record{}, fmt.Errorf("%w: it lacks a size or an engine", ErrRecord)
+	}
+	return r, nil
+}

@@ -1,0 +1,188 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/hostvol/hostvol/pkg/engine"
+	"github.com/hostvol/hostvol/pkg/host/safepath"
+)
+
+// recover opens the engines, indexes what is there, applies every limit, and
+// removes what was never acknowledged. It is called once, before anything else
+// can happen in the pool.
+func (p *Pool) recover(ctx context.Context) error {
+	engines, err := p.opts.Engines(ctx, Place{Root: p.root, Staging: p.staging, Filesystem: p.fs, EnableQuota: p.cfg.EnableQuota, ReadOnly: p.readOnly})
+	if err != nil {
+		return err
+	}
+	for _, e := range engines {
+		p.engines[e.Name()] = e
+	}
+	// Staging comes last: what is removed there must not take along an id of
+	// something that is still to be found.
+	for _, scan := range []func(context.Context) error{p.recoverVolumes, p.recoverTrash, p.recoverStaging} {
+		if err := scan(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Pool) recoverVolumes(ctx context.Context) error {
+	names, err := p.volumesAt.Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !ValidID(name) {
+			p.setAside(VolumesDir+"/"+name, fmt.Errorf("%w: its name is not an id", ErrRecord))
+			continue
+		}
+		if err := p.recoverVolume(ctx, name); err != nil {
+			p.setAside(name, err)
+		}
+	}
+	return ctx.Err()
+}
+
+func (p *Pool) recoverVolume(ctx context.Context, id string) error {
+	item, err := p.volumesAt.OpenDir(id)
+	if err != nil {
+		return err
+	}
+	defer item.Close() //nolint:errcheck // read only
+	rec, err := p.readKnown(item, id)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.index(rec)
+	p.mu.Unlock()
+	if p.readOnly {
+		return nil
+	}
+	if err := p.engines[rec.Engine].Apply(ctx, item, rec.Volume); err != nil {
+		// The volume is served all the same; health finds what is wrong.
+		p.log("Could not apply the size limit", "volumeID", id, "err", err)
+	}
+	return nil
+}
+
+// readKnown reads the record of an item and tells its engine. What belongs to
+// an item without a readable record, every engine is told of.
+func (p *Pool) readKnown(item *safepath.Dir, id string) (Record, error) {
+	rec, err := ReadRecord(item, id)
+	if err == nil && p.engines[rec.Engine] == nil {
+		err = fmt.Errorf("%w: made by the engine %q, which this program lacks", ErrRecord, rec.Engine)
+	}
+	if err != nil {
+		for _, e := range p.engines {
+			e.Known(item, engine.Volume{})
+		}
+		return Record{}, err
+	}
+	p.engines[rec.Engine].Known(item, rec.Volume)
+	return rec, nil
+}
+
+func (p *Pool) recoverTrash(context.Context) error {
+	names, err := p.trashAt.Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := p.recoverTrashEntry(name); err != nil {
+			p.setAside(trashDir+"/"+name, err)
+		}
+	}
+	return nil
+}
+
+func (p *Pool) recoverTrashEntry(name string) error {
+	id, deleted, begun, err := parseTrashName(name)
+	if err != nil {
+		return err
+	}
+	item, err := p.trashAt.OpenDir(name)
+	if err != nil {
+		return err
+	}
+	defer item.Close() //nolint:errcheck // read only
+	rec, err := p.readKnown(item, id)
+	if err != nil {
+		return err
+	}
+	plain := trashName(id, deleted)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := &TrashEntry{Name: plain, Record: rec, Deleted: deleted, Begun: begun, used: p.firstUse(rec)}
+	p.trash.Set(plain, e)
+	p.ledger.add(rec.Bytes, e.used)
+	p.ledger.trash += rec.Bytes
+	return nil
+}
+
+// recoverStaging removes what was being built, except a directory that was
+// being adopted and has arrived: that is somebody's data, and its record is
+// complete, so the adoption is brought to its end.
+func (p *Pool) recoverStaging(ctx context.Context) error {
+	if p.readOnly {
+		return nil
+	}
+	names, err := p.staging.Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		adopted, err := p.finishAdoption(ctx, name)
+		if err == nil && !adopted {
+			for _, e := range p.engines {
+				err = errors.Join(err, e.Destroy(ctx, p.staging, name, engine.Volume{}, nil))
+			}
+			p.log("Removed what was never acknowledged", "name", name)
+		}
+		if err != nil {
+			p.setAside(stagingDir+"/"+name, err)
+		}
+	}
+	return nil
+}
+
+// finishAdoption tells whether staging/name holds, or may hold, adopted data.
+// If so it was moved to volumes/, or there is an error and it was left alone.
+func (p *Pool) finishAdoption(ctx context.Context, name string) (bool, error) {
+	item, err := p.staging.OpenDir(name)
+	if err != nil {
+		return false, nil //nolint:nilerr // no directory: nothing was adopted into it
+	}
+	defer item.Close() //nolint:errcheck // read only
+	rec, err := ReadRecord(item, name)
+	if err != nil || rec.Origin == "" {
+		return false, nil //nolint:nilerr // the record is set before anything is moved in
+	}
+	names, err := item.Names()
+	if err != nil || len(names) == 0 {
+		return err != nil, err
+	}
+	if err := p.staging.Rename(name, p.volumesAt, name); errors.Is(err, fs.ErrExist) {
+		return true, fmt.Errorf("%w: a directory that was being adopted from %s waits in %s/%s", ErrExists, rec.Origin, stagingDir, name)
+	} else if err != nil {
+		return true, err
+	}
+	if err := p.syncVolumes.wait(); err != nil {
+		return true, err
+	}
+	p.log("Finished an adoption", "volumeID", name, "origin", rec.Origin)
+	return true, p.recoverVolume(ctx, name)
+}
+
+// setAside quarantines something that is not understood, by id or by path.
+func (p *Pool) setAside(what string, why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.quarantine[what] = why
+	p.log("Quarantined what cannot be understood; it is left as it is", "item", what, "err", why)
+}

@@ -1,0 +1,33 @@
+package volume
+
+// Capacity is what new volumes may take, in bytes.
+type Capacity struct {
+	// Available in all pools together; Largest is the largest single volume.
+	Available, Largest int64
+}
+
+// Capacity tells what is left for volumes of a class at a place, nil for here.
+// A class or place that has nothing to do with this node has nothing here.
+func (s *Service) Capacity(given map[string]string, place map[string]string) (Capacity, error) {
+	params, err := parseParameters(given)
+	if err != nil {
+		return Capacity{}, err
+	}
+	if !s.here(place) {
+		return Capacity{}, nil
+	}
+	fit, _, err := s.candidates(params)
+	if err != nil {
+		return Capacity{}, nil //nolint:nilerr // a pool that is not here has no room here
+	}
+	var c Capacity
+	for _, p := range fit {
+		space, err := p.Space()
+		if err != nil {
+			return Capacity{}, classify(err)
+		}
+		c.Available += space.Available
+		c.Largest = max(c.Largest, space.Available)
+	}
+	return c, nil
+}

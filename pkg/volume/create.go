@@ -1,0 +1,141 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"time"
+
+	"github.com/hostvol/hostvol/pkg/engine"
+	"github.com/hostvol/hostvol/pkg/host/safepath"
+	"github.com/hostvol/hostvol/pkg/pool"
+)
+
+// CreateRequest says what volume is wanted.
+type CreateRequest struct {
+	// Name is the CO's: equal names are the same volume.
+	Name string
+	Size Range
+	// Parameters are those of the class.
+	Parameters map[string]string
+	// Topology are the alternatives of where the volume must be reachable, each
+	// a set of segments; nil for anywhere.
+	Topology []map[string]string
+}
+
+// Volume is what a caller gets to know of one.
+type Volume struct {
+	// Handle names it in all other calls.
+	Handle string
+	ID     string
+	Pool   string
+	Bytes  int64
+	// Enforced tells whether the kernel refuses writes beyond Bytes.
+	Enforced bool
+	Created  time.Time
+	Engine   string
+	Origin   string
+}
+
+// Create makes a volume, or finds the one that an earlier, equal call has made.
+// After nil it is durable. It fails with ErrExists when there is a volume of
+// that name which differs, and with ErrExhausted when no pool has the space or
+// can do what the parameters ask.
+func (s *Service) Create(ctx context.Context, r CreateRequest) (Volume, error) {
+	if r.Name == "" {
+		return Volume{}, invalid("a volume needs a name")
+	}
+	params, err := parseParameters(r.Parameters)
+	if err != nil {
+		return Volume{}, err
+	}
+	size, err := r.Size.bytes()
+	if err != nil {
+		return Volume{}, err
+	}
+	if err := s.reachable(r.Topology); err != nil {
+		return Volume{}, err
+	}
+	want := pool.Record{
+		ID: idOf(r.Name), Name: r.Name, Volume: engine.Volume{Bytes: size}, Born: size,
+		Enforce: params.enforce, Parameters: params.record(), Created: time.Now().UTC(),
+	}
+	if want.Name == want.ID {
+		want.Name = ""
+	}
+	unlock, err := s.locks.try("volume " + want.ID)
+	if err != nil {
+		return Volume{}, err
+	}
+	defer unlock()
+
+	switch p, have, err := s.find(want.ID); {
+	case err == nil:
+		if err := compatible(have, want); err != nil {
+			return Volume{}, err
+		}
+		return s.volume(p, have), nil
+	case !errors.Is(err, ErrNotFound):
+		return Volume{}, err
+	}
+	if err := s.sure(want.ID); err != nil {
+		return Volume{}, err
+	}
+	p, e, err := s.choose(params, size)
+	if err != nil {
+		return Volume{}, err
+	}
+	want.Engine = e.Name()
+	spec := engine.Spec{Bytes: size, Enforce: params.enforce, Mode: params.mode, UID: params.uid, GID: params.gid}
+	rec, err := p.Build(ctx, want, func(ctx context.Context, item *safepath.Dir) (engine.Volume, error) {
+		return e.Create(ctx, item, spec)
+	})
+	if err != nil {
+		return Volume{}, classify(err)
+	}
+	logger(ctx).V(2).Info("Created volume", "volumeID", rec.ID, "pool", p.Name(), "bytes", rec.Bytes, "enforced", rec.Enforced)
+	return s.volume(p, rec), nil
+}
+
+// compatible compares an existing volume with the one a call would make now.
+func compatible(have, want pool.Record) error {
+	switch {
+	case have.Name != want.Name:
+		return kind(ErrExists, "volume %s is of another name, %q", have.ID, have.Name)
+	case have.Born != want.Born:
+		return kind(ErrExists, "volume %s was made with %d bytes, not %d", have.ID, have.Born, want.Born)
+	case !maps.Equal(have.Parameters, want.Parameters):
+		return kind(ErrExists, "volume %s was made with the parameters %v, not %v", have.ID, have.Parameters, want.Parameters)
+	}
+	return nil
+}
+
+func (s *Service) volume(p *pool.Pool, rec pool.Record) Volume {
+	return Volume{
+		Handle: s.handle(rec.ID), ID: rec.ID, Pool: p.Name(), Bytes: rec.Bytes, Enforced: rec.Enforced,
+		Created: rec.Created, Engine: rec.Engine, Origin: rec.Origin,
+	}
+}
+
+// reachable checks that this node is among the places.
+func (s *Service) reachable(places []map[string]string) error {
+	if len(places) == 0 {
+		return nil
+	}
+	for _, place := range places {
+		if s.here(place) {
+			return nil
+		}
+	}
+	return kind(ErrExhausted, "none of the places %v is this node (%s=%s)", places, s.opts.TopologyKey, s.opts.NodeID)
+}
+
+// here tells whether every segment of the place is this node's.
+func (s *Service) here(place map[string]string) bool {
+	for key, value := range place {
+		if key != s.opts.TopologyKey || value != s.opts.NodeID {
+			return false
+		}
+	}
+	return true
+}

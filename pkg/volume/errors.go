@@ -1,0 +1,78 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/hostvol/hostvol/pkg/host/errno"
+	"github.com/hostvol/hostvol/pkg/pool"
+)
+
+// The kinds of errors that a caller can act upon. Their messages say what to
+// do; test with errors.Is.
+var (
+	// ErrInvalid: the request itself is wrong.
+	ErrInvalid = errors.New("invalid request")
+	// ErrNotFound: there is no such volume here.
+	ErrNotFound = errors.New("not found")
+	// ErrExists: it exists, and is something else than what was asked.
+	ErrExists = errors.New("exists already")
+	// ErrBusy: another operation on it is under way; try again.
+	ErrBusy = errors.New("another operation is under way")
+	// ErrInUse: what it is used for forbids it.
+	ErrInUse = errors.New("in use")
+	// ErrState: the state of something else forbids it.
+	ErrState = errors.New("not possible now")
+	// ErrOutOfRange: no pool can ever have the asked size.
+	ErrOutOfRange = errors.New("size out of range")
+	// ErrExhausted: it does not fit here now.
+	ErrExhausted = errors.New("resources exhausted")
+	// ErrUnavailable: it cannot be told while a pool is not open.
+	ErrUnavailable = errors.New("unavailable")
+)
+
+// invalid makes an ErrInvalid.
+func invalid(format string, args ...any) error { return kind(ErrInvalid, format, args...) }
+
+func kind(is error, format string, args ...any) error {
+	return fmt.Errorf("%w: %w", is, fmt.Errorf(format, args...))
+}
+
+// classify adds the kind to an error that comes from a pool or from the kernel.
+// An error that has one keeps it; what is not known stays as it is.
+func classify(err error) error {
+	for _, c := range []struct {
+		is   func(error) bool
+		kind error
+	}{
+		{is(pool.ErrExists), ErrExists},
+		{is(pool.ErrNotFound), ErrNotFound},
+		{is(pool.ErrBusy), ErrBusy},
+		{is(pool.ErrNoSpace), ErrExhausted},
+		{is(pool.ErrFailed), ErrUnavailable},
+		{is(pool.ErrReadOnly), ErrState},
+		{is(pool.ErrQuarantine), ErrState},
+		{is(pool.ErrPurging), ErrState},
+		{errno.NoSpace, ErrExhausted},
+		{errno.ReadOnly, ErrState},
+		{errno.Busy, ErrInUse},
+	} {
+		if err != nil && c.is(err) && !hasKind(err) {
+			return fmt.Errorf("%w: %w", c.kind, err)
+		}
+	}
+	return err
+}
+
+func is(target error) func(error) bool {
+	return func(err error) bool { return errors.Is(err, target) }
+}
+
+func hasKind(err error) bool {
+	for _, k := range []error{ErrInvalid, ErrNotFound, ErrExists, ErrBusy, ErrInUse, ErrState, ErrOutOfRange, ErrExhausted, ErrUnavailable} {
+		if errors.Is(err, k) {
+			return true
+		}
+	}
+	return false
+}

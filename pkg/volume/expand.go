@@ -1,0 +1,44 @@
+package volume
+
+import (
+	"context"
+
+	"github.com/hostvol/hostvol/pkg/pool"
+)
+
+// Expand grows a volume to the required size, at once and with its users
+// running. A volume that is large enough stays as it is; its limit is set again
+// all the same, in case an earlier call got no further than the record.
+func (s *Service) Expand(ctx context.Context, handle string, size Range) (Volume, error) {
+	p, rec, err := s.lookup(handle)
+	if err != nil {
+		return Volume{}, err
+	}
+	if err := size.check(); err != nil {
+		return Volume{}, err
+	}
+	unlock, err := s.locks.try("volume " + rec.ID)
+	if err != nil {
+		return Volume{}, err
+	}
+	defer unlock()
+	if rec, err = p.Get(rec.ID); err != nil { // it may be gone by now
+		return Volume{}, classify(err)
+	}
+	if size.Limit > 0 && rec.Bytes > size.Limit {
+		return Volume{}, kind(ErrOutOfRange, "volume %s has %d bytes, more than the limit of %d; a volume never shrinks", rec.ID, rec.Bytes, size.Limit)
+	}
+	if space, err := p.Space(); err == nil && size.Required > space.Limit {
+		return Volume{}, kind(ErrOutOfRange, "%d bytes asked; pool %s has %d", size.Required, p.Name(), space.Limit)
+	}
+	before := rec.Bytes
+	rec, err = p.Update(ctx, rec.ID, func(r pool.Record) pool.Record {
+		r.Bytes = max(r.Bytes, size.Required)
+		return r
+	})
+	if err != nil {
+		return Volume{}, classify(err)
+	}
+	logger(ctx).V(2).Info("Expanded volume", "volumeID", rec.ID, "pool", p.Name(), "bytes", rec.Bytes, "before", before)
+	return s.volume(p, rec), nil
+}

@@ -1,0 +1,278 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/hostvol/hostvol/pkg/engine"
+	"github.com/hostvol/hostvol/pkg/pool"
+)
+
+// Severity says what a finding means for who uses the volume or pool.
+type Severity int
+
+// The severities, as CSI has them.
+const (
+	Degraded     Severity = iota + 1 // it works, with something to mend
+	Inaccessible                     // it cannot be reached
+	DataLoss                         // data is gone
+)
+
+// Finding is something wrong.
+type Finding struct {
+	Severity Severity
+	// Reason is a CamelCase word for machines.
+	Reason string
+	// Message tells a person what is wrong and what to do.
+	Message string
+}
+
+// The reasons of findings besides those of engines.
+const (
+	PoolMissing      = "PoolMissing"
+	PoolReadOnly     = "PoolReadOnly"
+	PoolFailed       = "PoolFailed"
+	PoolMoved        = "PoolNotAtItsPath"
+	PoolNearlyFull   = "PoolNearlyFull"
+	PoolFull         = "PoolFull"
+	RecordUnreadable = "RecordUnreadable"
+	NotMounted       = "NotMounted"
+	PurgeStuck       = "PurgeStuck"
+	InspectFailed    = "InspectFailed"
+)
+
+// Shares of a pool's space from which on it counts as full, in percent.
+const (
+	nearlyFull = 85
+	full       = 97
+)
+
+// VolumeFindings are those of one volume.
+type VolumeFindings struct {
+	Handle   string
+	Findings []Finding
+}
+
+// healthCache holds what the last round through all volumes has found.
+type healthCache struct {
+	mu sync.Mutex
+	by map[string][]Finding // volume id →
+}
+
+func (c *healthCache) replace(by map[string][]Finding) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.by = by
+}
+
+func (c *healthCache) forget(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.by, id)
+}
+
+func (c *healthCache) all() map[string][]Finding {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.by)
+}
+
+// VolumeHealth looks at one volume now. path is a target at which it should be
+// mounted, "" for none.
+func (s *Service) VolumeHealth(ctx context.Context, handle, path string) ([]Finding, error) {
+	p, rec, err := s.lookup(handle)
+	if errors.Is(err, pool.ErrQuarantine) {
+		return []Finding{{Inaccessible, RecordUnreadable, err.Error()}}, nil
+	}
+	if err != nil {
+		if s.isStaticTarget(path) {
+			return nil, nil // of a static volume nothing is known but its mount
+		}
+		return nil, err
+	}
+	found := append(poolFindings(p), s.inspect(ctx, p, rec, false)...)
+	for _, f := range s.health.all()[rec.ID] { // what only the walk finds
+		if !slices.ContainsFunc(found, func(g Finding) bool { return g.Reason == f.Reason }) && deepReason(f.Reason) {
+			found = append(found, f)
+		}
+	}
+	if path != "" && !s.mounted(path) {
+		found = append(found, Finding{Inaccessible, NotMounted, fmt.Sprintf("the volume is not mounted at %s; delete the pod so that it is published again", path)})
+	}
+	return found, nil
+}
+
+// deepReason tells findings that only a walk through the files makes.
+func deepReason(reason string) bool { return reason == engine.OutsideProject }
+
+// inspect has the engine look at a volume.
+func (s *Service) inspect(ctx context.Context, p *pool.Pool, rec pool.Record, deep bool) []Finding {
+	item, err := p.OpenItem(rec.ID)
+	if err != nil {
+		return []Finding{{Inaccessible, InspectFailed, err.Error()}}
+	}
+	defer item.Close() //nolint:errcheck // read only
+	problems, err := p.Engine(rec.Engine).Inspect(ctx, item, rec.Volume, deep)
+	if err != nil {
+		return []Finding{{Degraded, InspectFailed, err.Error()}}
+	}
+	var found []Finding
+	for _, pr := range problems {
+		f := Finding{Degraded, pr.Reason, pr.Message}
+		switch {
+		case pr.Lost:
+			f.Severity = DataLoss
+		case pr.Unusable:
+			f.Severity = Inaccessible
+		}
+		found = append(found, f)
+	}
+	return found
+}
+
+// inspectAll looks at every volume, and keeps what it finds for ListHealth.
+func (s *Service) inspectAll(ctx context.Context, deep bool) {
+	before := s.health.all()
+	by := map[string][]Finding{}
+	for _, p := range s.pools.all() {
+		for _, rec := range p.After("", 0) {
+			if ctx.Err() != nil {
+				return
+			}
+			found := s.inspect(ctx, p, rec, deep)
+			if !deep { // what only the walk finds stays until the next one
+				for _, f := range before[rec.ID] {
+					if deepReason(f.Reason) {
+						found = append(found, f)
+					}
+				}
+			}
+			if len(found) > 0 {
+				by[rec.ID] = found
+			}
+		}
+	}
+	s.health.replace(by)
+}
+
+// ListHealth lists volumes with findings in the order of their ids, paged as
+// List is.
+func (s *Service) ListHealth(token string, n int) (page []VolumeFindings, next string, err error) {
+	after, err := decodeToken(token)
+	if err != nil {
+		return nil, "", err
+	}
+	by := s.health.all()
+	if by == nil {
+		by = map[string][]Finding{}
+	}
+	for _, p := range s.pools.all() {
+		if found := poolFindings(p); len(found) > 0 {
+			for _, rec := range p.After("", 0) {
+				by[rec.ID] = append(slices.Clone(found), by[rec.ID]...)
+			}
+		}
+		for id, why := range p.Quarantined() {
+			if pool.ValidID(id) {
+				by[id] = []Finding{{Inaccessible, RecordUnreadable, why.Error()}}
+			}
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(by)) {
+		if id <= after {
+			continue
+		}
+		if n > 0 && len(page) == n {
+			last, _ := s.local(page[n-1].Handle)
+			return page, encodeToken(last), nil
+		}
+		page = append(page, VolumeFindings{Handle: s.handle(id), Findings: by[id]})
+	}
+	return page, "", nil
+}
+
+// poolFindings are what is wrong with a pool so that all its volumes suffer.
+func poolFindings(p *pool.Pool) []Finding {
+	var found []Finding
+	switch err := p.Failure(); {
+	case errors.Is(err, pool.ErrReadOnly):
+		found = append(found, Finding{Degraded, PoolReadOnly, err.Error()})
+	case err != nil:
+		found = append(found, Finding{Degraded, PoolFailed, err.Error() + "; check the disk, then restart the daemon"})
+	default:
+		if ro, err := p.ReadOnlyNow(); err != nil {
+			found = append(found, Finding{Inaccessible, PoolMissing, fmt.Sprintf("pool %s cannot be read: %v", p.Name(), err)})
+		} else if ro {
+			found = append(found, Finding{Degraded, PoolReadOnly, fmt.Sprintf("the filesystem of pool %s has become read-only, probably after an error; see the kernel's log", p.Name())})
+		}
+	}
+	return found
+}
+
+// PoolFinding is a finding about a pool.
+type PoolFinding struct {
+	Pool string
+	Finding
+}
+
+// StorageHealth looks at every configured pool now.
+func (s *Service) StorageHealth() []PoolFinding {
+	var out []PoolFinding
+	closed := s.pools.missing()
+	for _, name := range slices.Sorted(maps.Keys(closed)) {
+		out = append(out, PoolFinding{name, Finding{Inaccessible, PoolMissing, closed[name].Error()}})
+	}
+	for _, p := range s.pools.all() {
+		for _, f := range slices.Concat(poolFindings(p), spaceFindings(p), placeFindings(p), contentFindings(p)) {
+			out = append(out, PoolFinding{p.Name(), f})
+		}
+	}
+	return out
+}
+
+// spaceFindings tell of a filesystem that fills up.
+func spaceFindings(p *pool.Pool) []Finding {
+	space, err := p.Space()
+	if err != nil || space.Total == 0 {
+		return nil // told by poolFindings
+	}
+	used := 100 - space.Free*100/space.Total
+	message := fmt.Sprintf("%d %% of the filesystem of pool %s is used; delete volumes, purge the trash, or grow the disk", used, p.Name())
+	switch {
+	case used >= full:
+		return []Finding{{Degraded, PoolFull, message}}
+	case used >= nearlyFull:
+		return []Finding{{Degraded, PoolNearlyFull, message}}
+	}
+	return nil
+}
+
+// placeFindings tell of a pool that is not what its path shows any more: its
+// disk was unmounted under the daemon, or another mounted over it.
+func placeFindings(p *pool.Pool) []Finding {
+	there, err := p.AtItsPath()
+	if err == nil && there {
+		return nil
+	}
+	return []Finding{{Degraded, PoolMoved, fmt.Sprintf("%s does not show pool %s any more (was its disk unmounted?); it is served until the daemon is restarted", p.Path(), p.Name())}}
+}
+
+// contentFindings tell of what is in a pool and is not understood or not
+// removed.
+func contentFindings(p *pool.Pool) []Finding {
+	var found []Finding
+	if q := p.Quarantined(); len(q) > 0 {
+		names := slices.Sorted(maps.Keys(q))
+		found = append(found, Finding{Degraded, RecordUnreadable, fmt.Sprintf("%d items of pool %s are quarantined, first %s: %v; run `hostvol check`", len(q), p.Name(), names[0], q[names[0]])})
+	}
+	for _, e := range p.Trash() {
+		if e.Err != nil {
+			return append(found, Finding{Degraded, PurgeStuck, fmt.Sprintf("trash entry %s of pool %s cannot be purged: %v", e.Name, p.Name(), e.Err)})
+		}
+	}
+	return found
+}

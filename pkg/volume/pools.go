@@ -1,0 +1,192 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hostvol/hostvol/pkg/pool"
+)
+
+var errNotTried = errors.New("not opened yet")
+
+// pools are the configured pools: open, or closed for a reason.
+type pools struct {
+	mu         sync.RWMutex
+	configured []pool.Config
+	open       map[string]*pool.Pool
+	order      []*pool.Pool // the open ones, as configured
+	closed     map[string]error
+	trying     map[string]bool
+}
+
+// all lists the open pools in the order of the configuration.
+func (ps *pools) all() []*pool.Pool {
+	ps.mu.RLock()
+	defer ps.mu.RUnlock()
+	return ps.order
+}
+
+func (ps *pools) byName(name string) *pool.Pool {
+	ps.mu.RLock()
+	defer ps.mu.RUnlock()
+	return ps.open[name]
+}
+
+// missing tells why pools are not open; nil when all are.
+func (ps *pools) missing() map[string]error {
+	ps.mu.RLock()
+	defer ps.mu.RUnlock()
+	if len(ps.closed) == 0 {
+		return nil
+	}
+	out := make(map[string]error, len(ps.closed))
+	for name, why := range ps.closed {
+		out[name] = why
+	}
+	return out
+}
+
+// begin takes a closed pool for one try to open it.
+func (ps *pools) begin(name string) bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if _, closed := ps.closed[name]; !closed || ps.trying[name] {
+		return false
+	}
+	ps.trying[name] = true
+	return true
+}
+
+// end ends a try, and gives the reason why the pool was closed before.
+func (ps *pools) end(name string, p *pool.Pool, why error) (before error) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	delete(ps.trying, name)
+	before = ps.closed[name]
+	if why != nil {
+		ps.closed[name] = why
+		return before
+	}
+	delete(ps.closed, name)
+	ps.quarantineTwins(p)
+	ps.open[name] = p
+	var order []*pool.Pool
+	for _, cfg := range ps.configured {
+		if p := ps.open[cfg.Name]; p != nil {
+			order = append(order, p)
+		}
+	}
+	ps.order = order
+	return before
+}
+
+// quarantineTwins takes ids out of service that exist in two pools: nobody can
+// tell which is meant.
+func (ps *pools) quarantineTwins(p *pool.Pool) {
+	for _, other := range ps.order {
+		for _, rec := range p.After("", 0) {
+			if _, err := other.Get(rec.ID); errors.Is(err, pool.ErrNotFound) {
+				continue
+			}
+			why := fmt.Errorf("it exists in the pools %s and %s; move one of the directories out of its pool while the daemon is stopped", p.Name(), other.Name())
+			p.Quarantine(rec.ID, why)
+			other.Quarantine(rec.ID, why)
+		}
+	}
+}
+
+// startWait is how long a start waits for a pool to open. A disk that does not
+// answer must not keep the others from being served; it is waited for in the
+// background.
+const startWait = 20 * time.Second
+
+// openPools tries to open the pools that are not open, all at once.
+func (s *Service) openPools(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, cfg := range s.opts.Pools {
+		if !s.pools.begin(cfg.Name) {
+			continue
+		}
+		all.Go(func() {
+			p, err := s.openPool(ctx, cfg)
+			s.opened(ctx, cfg.Name, p, err)
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		all.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(startWait):
+		logger(ctx).Error(nil, "A pool's disk does not answer; going on without it", "pools", s.pools.missing())
+	}
+}
+
+// opened takes note of a try's end.
+func (s *Service) opened(ctx context.Context, name string, p *pool.Pool, err error) {
+	before := s.pools.end(name, p, err)
+	if err != nil {
+		if before.Error() != err.Error() { // say it once
+			logger(ctx).Error(err, "Could not open the pool; trying again", "pool", name, "interval", retryInterval)
+		}
+		return
+	}
+	logger(ctx).Info("Opened pool", "pool", p.Name(), "path", p.Path(), "uuid", p.UUID(), "filesystem", p.Filesystem(), "volumes", p.Len(), "trash", len(p.Trash()))
+	s.purger.poke()
+}
+
+func (s *Service) openPool(ctx context.Context, cfg pool.Config) (*pool.Pool, error) {
+	p, err := pool.Open(ctx, cfg, pool.Options{
+		Engines: s.opts.Engines, RunDir: s.opts.RunDir, Step: s.opts.Step,
+		Log: func(message string, kv ...any) { logger(ctx).Info(message, kv...) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.findPublished(p); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+// find finds the volume of the id. A quarantined one is an ErrState.
+func (s *Service) find(id string) (*pool.Pool, pool.Record, error) {
+	for _, p := range s.pools.all() {
+		rec, err := p.Get(id)
+		if !errors.Is(err, pool.ErrNotFound) {
+			return p, rec, classify(err)
+		}
+	}
+	return nil, pool.Record{}, kind(ErrNotFound, "volume %s", id)
+}
+
+// lookup finds the volume of a handle.
+func (s *Service) lookup(handle string) (*pool.Pool, pool.Record, error) {
+	id, ours := s.local(handle)
+	if !ours {
+		return nil, pool.Record{}, kind(ErrNotFound, "volume %s on node %s", handle, s.opts.NodeID)
+	}
+	return s.find(id)
+}
+
+// sure fails with ErrUnavailable while a configured pool is not open: an id
+// that is not found may exist in it.
+func (s *Service) sure(id string) error {
+	closed := s.pools.missing()
+	if closed == nil {
+		return nil
+	}
+	var names []string
+	for name := range closed {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return kind(ErrUnavailable, "volume %s may be in a pool that is not open (%s): %w", id, strings.Join(names, ", "), closed[names[0]])
+}

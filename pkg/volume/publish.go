@@ -1,0 +1,268 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/hostvol/hostvol/pkg/host/errno"
+	"github.com/hostvol/hostvol/pkg/host/mount"
+	"github.com/hostvol/hostvol/pkg/host/safepath"
+)
+
+// PublishRequest says what to mount where.
+type PublishRequest struct {
+	Handle string
+	// Target is below the kubelet's directory; its parent must exist.
+	Target string
+	// ReadOnly is the access mode's or the request's.
+	ReadOnly bool
+	// Exclusive tells that the access mode allows one target only.
+	Exclusive bool
+	// Flags are mount options, see mount.ParseFlags.
+	Flags []string
+	// Context are the volume's attributes.
+	Context map[string]string
+	// StagingTarget is where the volume was staged; it is checked only.
+	StagingTarget string
+}
+
+// Publish mounts a volume at the target. A repeat finds the mount and succeeds.
+// ErrExists means that something else is mounted there, or the volume in
+// another way; ErrInUse that the access mode forbids a second target; ErrState
+// that the target is something that cannot be mounted on.
+func (s *Service) Publish(ctx context.Context, r PublishRequest) error {
+	flags, err := mount.ParseFlags(r.Flags)
+	if err != nil {
+		return invalid("%w", err)
+	}
+	flags.ReadOnly = flags.ReadOnly || r.ReadOnly
+	if err := s.checkTarget(r.Target); err != nil {
+		return err
+	}
+	if r.StagingTarget != "" {
+		if err := s.checkTarget(r.StagingTarget); err != nil {
+			return err
+		}
+	}
+	id := s.key(r.Handle)
+	unlock, err := s.locks.try("volume "+id, "target "+r.Target)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	src, err := s.source(ctx, r.Handle, r.Context)
+	if err != nil {
+		return err
+	}
+	defer src.Close() //nolint:errcheck // nothing was written through it
+
+	if others := s.others(id, r); others != nil {
+		return others
+	}
+	t, err := s.target(r.Target)
+	if notExist(err) {
+		return kind(ErrState, "the parent of target %s is not there: %w", r.Target, err)
+	}
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	if err := s.bind(src, t, flags); err != nil {
+		return classify(err)
+	}
+	s.published.add(id, r.Target, publication{exclusive: r.Exclusive})
+	if IsStatic(r.Context) {
+		s.published.add(staticKey, r.Target, publication{})
+	}
+	logger(ctx).V(2).Info("Published volume", "volumeID", id, "target", r.Target, "flags", flags.String())
+	return nil
+}
+
+// source opens what is to be mounted: a volume of a pool, or the directory of a
+// static volume.
+func (s *Service) source(ctx context.Context, handle string, attributes map[string]string) (*safepath.Dir, error) {
+	if attributes[attributePath] != "" {
+		return s.static(handle, attributes)
+	}
+	p, rec, err := s.lookup(handle)
+	if err != nil {
+		return nil, err
+	}
+	item, err := p.OpenItem(rec.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer item.Close() //nolint:errcheck // read only
+	src, err := p.Engine(rec.Engine).Attach(ctx, item)
+	if notExist(err) {
+		return nil, kind(ErrState, "the data of volume %s is missing in pool %s: %w", rec.ID, p.Name(), err)
+	}
+	return src, err
+}
+
+// others checks the rule of the single writer against the other targets.
+func (s *Service) others(id string, r PublishRequest) error {
+	all := s.published.of(id)
+	delete(all, r.Target)
+	if len(all) == 0 {
+		return nil
+	}
+	exclusive := r.Exclusive
+	for _, p := range all {
+		exclusive = exclusive || p.exclusive
+	}
+	if !exclusive {
+		return nil
+	}
+	for target := range s.live(id) {
+		if target != r.Target {
+			return kind(ErrInUse, "volume %s is published at %s, and its access mode allows one target", id, target)
+		}
+	}
+	return nil
+}
+
+// bind mounts src at the target unless it is there already.
+func (s *Service) bind(src *safepath.Dir, t target, flags mount.Flags) error {
+	want, err := mount.Effective(src, flags)
+	if err != nil {
+		return err
+	}
+	if want.ReadOnly && !flags.ReadOnly {
+		return kind(ErrState, "the filesystem of %s is read-only; repair it, or publish the volume read-only", src.Name())
+	}
+	state, err := mount.Look(t.parent, t.name)
+	if err != nil {
+		return err
+	}
+	switch {
+	case state.Mounted:
+		return s.same(src, t, state, want)
+	case !state.Exists:
+		if err := t.parent.Mkdir(t.name, 0o750); err != nil {
+			return err
+		}
+	case !state.Dir:
+		return kind(ErrState, "target %s is not a directory; remove it", t.path)
+	default:
+		if err := s.empty(t); err != nil {
+			return err
+		}
+	}
+	s.step("publish.made")
+	if err := mount.Bind(src, t.parent, t.name, flags); err != nil {
+		if !state.Exists { // undo what this call made
+			err = errors.Join(err, t.parent.Rmdir(t.name))
+		}
+		return err
+	}
+	s.step("publish.mounted")
+	return nil
+}
+
+// same checks that what is mounted is what was asked.
+func (s *Service) same(src *safepath.Dir, t target, state mount.State, want mount.Flags) error {
+	id, err := src.Identity()
+	if err != nil {
+		return err
+	}
+	switch {
+	case state.Identity != id:
+		return kind(ErrExists, "something else is mounted at %s; unpublish it first", t.path)
+	case state.Flags != want:
+		return kind(ErrExists, "the volume is mounted at %s with %s, not with %s; unpublish it first", t.path, state.Flags, want)
+	}
+	return nil
+}
+
+// empty refuses to hide somebody's files under a mount.
+func (s *Service) empty(t target) error {
+	dir, err := t.parent.OpenDir(t.name)
+	if err != nil {
+		return err
+	}
+	defer dir.Close() //nolint:errcheck // read only
+	if names, err := dir.Names(); err != nil {
+		return err
+	} else if len(names) > 0 {
+		return kind(ErrState, "target %s is a directory with something in it (%s); move that away", t.path, names[0])
+	}
+	return nil
+}
+
+// Unpublish unmounts whatever lies on the target, all layers, and removes the
+// target. It needs no memory of the volume; a target that is not there is
+// success. ErrInUse means that the mount is in use and still there.
+func (s *Service) Unpublish(ctx context.Context, handle, path string) error {
+	if err := s.checkTarget(path); err != nil {
+		return err
+	}
+	id := s.key(handle)
+	unlock, err := s.locks.try("volume "+id, "target "+path)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	t, err := s.target(path)
+	if notExist(err) {
+		s.forgetTarget(id, path)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	layers, err := mount.Unmount(t.parent, t.name)
+	if errno.Busy(err) {
+		return kind(ErrInUse, "%s is in use; a process still has a file or its working directory there: %w", path, err)
+	}
+	if err != nil {
+		return err
+	}
+	s.step("unpublish.unmounted")
+	if err := removeTarget(t); err != nil {
+		return err
+	}
+	s.forgetTarget(id, path)
+	logger(ctx).V(2).Info("Unpublished volume", "volumeID", id, "target", path, "layers", layers)
+	return nil
+}
+
+func (s *Service) forgetTarget(id, path string) {
+	s.published.drop(id, path)
+	s.published.drop(staticKey, path)
+}
+
+// removeTarget removes an empty directory or an empty file, and nothing else.
+func removeTarget(t target) error {
+	err := t.parent.Rmdir(t.name)
+	switch {
+	case err == nil || notExist(err):
+		return nil
+	case errno.NotEmpty(err) || errors.Is(err, fs.ErrExist):
+		return kind(ErrState, "target %s is not empty and was left as it is; what is in it was not written to the volume", t.path)
+	case errno.Link(err): // not a directory
+		return removeFile(t)
+	}
+	return err
+}
+
+func removeFile(t target) error {
+	f, err := t.parent.Open(t.name, 0, 0)
+	if err != nil {
+		return kind(ErrState, "target %s is neither a directory nor a file, and was left as it is: %w", t.path, err)
+	}
+	info, err := f.Stat()
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() || info.Size() > 0 {
+		return kind(ErrState, "target %s is %v with %d bytes, nothing this driver makes, and was left as it is", t.path, info.Mode(), info.Size())
+	}
+	if err := t.parent.Unlink(t.name); err != nil && !notExist(err) {
+		return fmt.Errorf("remove target: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,192 @@
+package volume
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/hostvol/hostvol/pkg/host/mount"
+	"github.com/hostvol/hostvol/pkg/pool"
+)
+
+// publication is one target at which a volume is mounted.
+type publication struct {
+	// exclusive: its access mode allows no second one. Not known, and false,
+	// after a restart of the daemon.
+	exclusive bool
+}
+
+// published is what is mounted where, as far as this process has seen. It is a
+// help for answering quickly. The kernel is the truth: before an entry refuses
+// anything, its target is looked at.
+type published struct {
+	mu sync.Mutex
+	by map[string]map[string]publication // volume id → target
+}
+
+func newPublished() *published { return &published{by: map[string]map[string]publication{}} }
+
+func (t *published) add(id, target string, p publication) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.by[id] == nil {
+		t.by[id] = map[string]publication{}
+	}
+	t.by[id][target] = p
+}
+
+func (t *published) drop(id, target string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.by[id], target)
+	if len(t.by[id]) == 0 {
+		delete(t.by, id)
+	}
+}
+
+// of copies the entries of a volume; nil for none.
+func (t *published) of(id string) map[string]publication {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.by[id]) == 0 {
+		return nil
+	}
+	out := make(map[string]publication, len(t.by[id]))
+	for target, p := range t.by[id] {
+		out[target] = p
+	}
+	return out
+}
+
+// live looks at the targets of a volume, and drops those where it is not
+// mounted any more.
+func (s *Service) live(id string) map[string]publication {
+	entries := s.published.of(id)
+	for path := range entries {
+		if s.mounted(path) {
+			continue
+		}
+		s.published.drop(id, path)
+		delete(entries, path)
+	}
+	return entries
+}
+
+// mounted tells whether anything is mounted at the path. In doubt it says yes.
+func (s *Service) mounted(path string) bool {
+	t, err := s.target(path)
+	if err != nil {
+		return !notExist(err)
+	}
+	defer t.close()
+	state, err := mount.Look(t.parent, t.name)
+	return err != nil || state.Mounted
+}
+
+// staticKey is where the targets of all static volumes are kept besides: calls
+// that carry no attributes know them by their mount.
+const staticKey = "/"
+
+// findStatic reads the mount table once, at start-up, for static volumes that
+// an earlier daemon has published.
+func (s *Service) findStatic() error {
+	if len(s.opts.StaticRoots) == 0 {
+		return nil
+	}
+	table, err := mount.Table()
+	if err != nil {
+		return fmt.Errorf("find published static volumes: %w", err)
+	}
+	for _, root := range s.opts.StaticRoots {
+		device, inside, ok := inFilesystem(table, root)
+		if !ok {
+			continue
+		}
+		for _, e := range table {
+			if e.Device == device && mount.Below(e.Root, inside) && mount.Below(e.Point, s.kubeletReal) {
+				s.published.add(staticKey, s.asRequested(e.Point), publication{})
+			}
+		}
+	}
+	return nil
+}
+
+// isStaticTarget tells whether a static volume is mounted at the path.
+func (s *Service) isStaticTarget(path string) bool {
+	if _, ok := s.published.of(staticKey)[path]; !ok {
+		return false
+	}
+	if s.mounted(path) {
+		return true
+	}
+	s.published.drop(staticKey, path)
+	return false
+}
+
+// inFilesystem tells on which device a path lies, and where in its filesystem.
+func inFilesystem(table []mount.Entry, path string) (device, inside string, ok bool) {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	at, ok := mount.At(table, path)
+	return at.Device, filepath.Join(at.Root, strings.TrimPrefix(path, at.Point)), ok
+}
+
+// asRequested turns a mount point into the path by which the CO knows it.
+func (s *Service) asRequested(point string) string {
+	return s.opts.KubeletDir + strings.TrimPrefix(point, s.kubeletReal)
+}
+
+// publishedAt gives one target at which the volume is mounted, "" for none.
+func (s *Service) publishedAt(id string) string {
+	for target := range s.live(id) {
+		return target
+	}
+	return ""
+}
+
+// Publications lists all targets of a volume.
+func (s *Service) Publications(id string) []string {
+	var out []string
+	for target := range s.live(id) {
+		out = append(out, target)
+	}
+	return out
+}
+
+// findPublished reads the mount table once, when a pool has been opened, for
+// what an earlier daemon has published from it.
+func (s *Service) findPublished(p *pool.Pool) error {
+	table, err := mount.Table()
+	if err != nil {
+		return fmt.Errorf("find published volumes: %w", err)
+	}
+	for _, m := range s.mountsOf(table, p.Path()) {
+		s.published.add(m.id, m.target, publication{})
+	}
+	return nil
+}
+
+// poolMount is a mount of a pool's volume on a target.
+type poolMount struct{ id, target string }
+
+// mountsOf finds the mounts of a pool's volumes below the kubelet's directory.
+// It goes by the mount table alone, since a look at a mount of somebody else
+// can hang.
+func (s *Service) mountsOf(table []mount.Entry, poolPath string) []poolMount {
+	device, inside, ok := inFilesystem(table, poolPath)
+	if !ok {
+		return nil
+	}
+	volumes := filepath.Join(inside, pool.VolumesDir)
+	var out []poolMount
+	for _, e := range table {
+		if e.Device != device || !mount.Below(e.Root, volumes) || !mount.Below(e.Point, s.kubeletReal) {
+			continue
+		}
+		id, _, _ := strings.Cut(strings.TrimPrefix(e.Root, volumes+"/"), "/")
+		out = append(out, poolMount{id: id, target: s.asRequested(e.Point)})
+	}
+	return out
+}

@@ -1,0 +1,187 @@
+// Package volume is the domain service: what can be done with volumes on one
+// node, one file for each verb. It decides and orders; the pool makes things
+// durable, the engine makes volumes, and the host packages touch the kernel. It
+// knows neither gRPC nor FlexVolume nor HTTP, and no engine by name.
+package volume
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/time/rate"
+	"k8s.io/klog/v2"
+
+	"github.com/hostvol/hostvol/pkg/engine"
+	"github.com/hostvol/hostvol/pkg/host/safepath"
+	"github.com/hostvol/hostvol/pkg/pool"
+)
+
+// Options say what a service serves.
+type Options struct {
+	// NodeID is this node's name, which the CO uses.
+	NodeID string
+	// TopologyKey is the segment in which NodeID is told to the CO.
+	TopologyKey string
+	// Distributed tells that one service runs on each node, so that handles
+	// carry the node, and what does not fit here may fit elsewhere.
+	Distributed bool
+	// KubeletDir is the directory below which all targets must lie, absolute.
+	KubeletDir string
+	// StaticRoots are directories below which static volumes may lie.
+	StaticRoots []string
+	// Pools are the configured pools; DefaultPool is the one for requests that
+	// name none, "" for the one with the most space.
+	Pools       []pool.Config
+	DefaultPool string
+	// Engines opens the engines on a pool.
+	Engines func(ctx context.Context, place pool.Place) ([]engine.Engine, error)
+	// RunDir is where mounts are attached that the kernel wants attached.
+	RunDir string
+	// Retention is how long deleted volumes stay in the trash.
+	Retention time.Duration
+	// PurgeRate bounds the purge, in removed files per second; 0 is unbounded.
+	PurgeRate int
+	// HealthInterval is the time between two looks at every volume; a walk
+	// through files is made every DeepInterval.
+	HealthInterval, DeepInterval time.Duration
+	// Step is called with the name of each durable step; nil in production.
+	Step func(name string)
+}
+
+// Service is the volumes of one node. All methods are safe for concurrent use.
+// Volumes are named by handles: the id, in distributed mode followed by an at
+// sign and the node's tag.
+type Service struct {
+	opts      Options
+	tag       string
+	pools     *pools
+	locks     locks
+	published *published
+	kubelet   *safepath.Dir
+	// kubeletReal is the kubelet's directory without links, as the mount table
+	// shows it.
+	kubeletReal string
+	purger      *purger
+	health      healthCache
+}
+
+// New opens what can be opened. A pool that cannot is reported by health and
+// tried again while Run runs. It fails on a wrong configuration only.
+func New(ctx context.Context, opts Options) (*Service, error) {
+	s := &Service{opts: opts, tag: nodeTag(opts.NodeID), published: newPublished()}
+	limit := rate.Inf
+	if opts.PurgeRate > 0 {
+		limit = rate.Limit(opts.PurgeRate)
+	}
+	s.purger = &purger{limiter: rate.NewLimiter(limit, max(1, opts.PurgeRate/10)), wake: make(chan struct{}, 1)}
+	var err error
+	if s.kubelet, err = safepath.OpenRoot(opts.KubeletDir); err != nil {
+		return nil, fmt.Errorf("kubelet directory: %w; set kubeletDir to the kubelet's --root-dir", err)
+	}
+	if s.kubeletReal, err = filepath.EvalSymlinks(opts.KubeletDir); err != nil {
+		return nil, errors.Join(err, s.kubelet.Close())
+	}
+	s.pools = &pools{configured: opts.Pools, closed: map[string]error{}, trying: map[string]bool{}, open: map[string]*pool.Pool{}}
+	for _, cfg := range opts.Pools {
+		s.pools.closed[cfg.Name] = errNotTried
+	}
+	if err := s.findStatic(); err != nil {
+		return nil, errors.Join(err, s.kubelet.Close())
+	}
+	s.openPools(ctx)
+	return s, nil
+}
+
+// Close lets the pools go. It unmounts nothing.
+func (s *Service) Close() error {
+	errs := []error{s.kubelet.Close()}
+	for _, p := range s.pools.all() {
+		errs = append(errs, p.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Run does what goes on in the background, until ctx is done: it purges the
+// trash, measures volumes, looks for problems, and opens pools that were not
+// there.
+func (s *Service) Run(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.runPurge(ctx)
+	}()
+	s.runRounds(ctx)
+	<-done
+}
+
+// retryInterval is the time between two tries to open a pool, and between two
+// measurements of what volumes use.
+const retryInterval = 30 * time.Second
+
+func (s *Service) runRounds(ctx context.Context) {
+	tick := time.NewTicker(retryInterval)
+	defer tick.Stop()
+	var looked, deep time.Time
+	for {
+		s.measure(ctx)
+		if now := time.Now(); now.Sub(looked) >= s.opts.HealthInterval {
+			walk := now.Sub(deep) >= s.opts.DeepInterval
+			s.inspectAll(ctx, walk)
+			if looked = now; walk {
+				deep = now
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.openPools(ctx)
+		}
+	}
+}
+
+// measure tells each pool what its enforced volumes use.
+func (s *Service) measure(ctx context.Context) {
+	for _, p := range s.pools.all() {
+		for _, rec := range p.After("", 0) {
+			if ctx.Err() != nil {
+				return
+			}
+			if !rec.Enforced {
+				continue
+			}
+			u, err := usage(ctx, p, rec)
+			if err == nil && u.Own {
+				p.SetUsed(rec.ID, u.BytesUsed)
+			}
+		}
+	}
+}
+
+func usage(ctx context.Context, p *pool.Pool, rec pool.Record) (engine.Usage, error) {
+	item, err := p.OpenItem(rec.ID)
+	if err != nil {
+		return engine.Usage{}, err
+	}
+	defer item.Close() //nolint:errcheck // read only
+	return p.Engine(rec.Engine).Usage(ctx, item, rec.Volume)
+}
+
+// nodeTag tells nodes apart in handles: 8 hex digits.
+func nodeTag(node string) string {
+	sum := sha256.Sum256([]byte(node))
+	return hex.EncodeToString(sum[:4])
+}
+
+func logger(ctx context.Context) klog.Logger { return klog.FromContext(ctx) }
+
+func (s *Service) step(name string) {
+	if s.opts.Step != nil {
+		s.opts.Step(name)
+	}
+}

@@ -1,0 +1,54 @@
+package volume
+
+import (
+	"context"
+
+	"github.com/hostvol/hostvol/pkg/host/errno"
+	"github.com/hostvol/hostvol/pkg/host/mount"
+)
+
+// Stage checks that the volume can be used on this node. A directory needs
+// nothing done before it is published, and nothing is mounted at the path.
+func (s *Service) Stage(ctx context.Context, handle, path string, flags []string, attributes map[string]string) error {
+	if _, err := mount.ParseFlags(flags); err != nil {
+		return invalid("%w", err)
+	}
+	if err := s.checkTarget(path); err != nil {
+		return err
+	}
+	src, err := s.source(ctx, handle, attributes)
+	if err != nil {
+		return classify(err)
+	}
+	return src.Close()
+}
+
+// Unstage takes whatever is mounted off the path. The directory is the CO's and
+// stays.
+func (s *Service) Unstage(ctx context.Context, handle, path string) error {
+	if err := s.checkTarget(path); err != nil {
+		return err
+	}
+	id := s.key(handle)
+	unlock, err := s.locks.try("volume "+id, "target "+path)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	t, err := s.target(path)
+	if notExist(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	layers, err := mount.Unmount(t.parent, t.name)
+	if errno.Busy(err) {
+		return kind(ErrInUse, "%s is in use: %w", path, err)
+	}
+	if layers > 0 {
+		logger(ctx).V(2).Info("Unmounted what lay on the staging target", "volumeID", id, "target", path, "layers", layers)
+	}
+	return err
+}

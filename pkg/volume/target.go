@@ -1,0 +1,82 @@
+package volume
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/hostvol/hostvol/pkg/host/errno"
+	"github.com/hostvol/hostvol/pkg/host/mount"
+	"github.com/hostvol/hostvol/pkg/host/safepath"
+)
+
+// target is a path that the CO has given, below the kubelet's directory, with
+// its parent open. The parent was reached without following any link.
+type target struct {
+	path   string
+	parent *safepath.Dir
+	name   string
+}
+
+func (t target) close() { _ = t.parent.Close() }
+
+// checkTarget checks the form of a path from a request.
+func (s *Service) checkTarget(path string) error {
+	switch {
+	case path == "":
+		return invalid("a target path is required")
+	case !filepath.IsAbs(path) || filepath.Clean(path) != path:
+		return invalid("target %q is not an absolute, clean path", path)
+	case !mount.Below(path, s.opts.KubeletDir):
+		return invalid("target %q is not below the kubelet's directory %s; if the kubelet has another --root-dir, set kubeletDir", path, s.opts.KubeletDir)
+	}
+	return nil
+}
+
+// target opens the parent of a path. It fails with ErrInvalid for a path that
+// is not to be touched, and with fs.ErrNotExist when the parent is not there.
+func (s *Service) target(path string) (target, error) {
+	if err := s.checkTarget(path); err != nil {
+		return target{}, err
+	}
+	rel, err := filepath.Rel(s.opts.KubeletDir, filepath.Dir(path))
+	if err != nil {
+		return target{}, invalid("target %q: %w", path, err)
+	}
+	parent, err := s.kubelet.OpenDir(rel)
+	if errno.Link(err) {
+		return target{}, invalid("target %q: a part of the path is a symbolic link or no directory: %w", path, err)
+	}
+	if err != nil {
+		return target{}, err
+	}
+	return target{path: path, parent: parent, name: filepath.Base(path)}, nil
+}
+
+func notExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// CheckFlags checks mount options.
+func CheckFlags(options []string) error {
+	if _, err := mount.ParseFlags(options); err != nil {
+		return invalid("%w", err)
+	}
+	return nil
+}
+
+// CheckPath checks that a path from a request is one that a volume can be at,
+// and is there.
+func (s *Service) CheckPath(path string) error {
+	t, err := s.target(path)
+	if notExist(err) {
+		return kind(ErrNotFound, "%w", err)
+	}
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	state, err := mount.Look(t.parent, t.name)
+	if err == nil && !state.Exists {
+		err = kind(ErrNotFound, "%s does not exist", path)
+	}
+	return err
+}
