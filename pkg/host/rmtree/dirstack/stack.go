@@ -107,7 +107,6 @@ func (s *Stack) Enter(name string) error {
 }
 
 // Leave makes the parent directory the current one again; reading it goes on
-// Leave makes the parent directory the current one again; reading it goes on
 // where it was. Not to be called in the root. The error Is ErrMoved when the
 // way back is gone; after an error only Path and Close may follow.
 func (s *Stack) Leave() error {
