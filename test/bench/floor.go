@@ -12,27 +12,25 @@ import (
 
 // floor does with bare system calls what a call of the driver cannot do without.
 type floor struct {
-	dir                     string // laid out like a pool, on a mount of its own
+	dir                     string // the pool, seen through a mount of its own
 	targets                 string
 	staging, volumes, trash int // open directories
 	record                  []byte
 }
 
-// newFloor lays out the directory and gives it a private mount of its own, so that cloning a mount from it does
-// not walk the mounts below a shared one.
-func newFloor(dir, targets string) (*floor, error) {
+// newFloor works in the daemon's own pool, since what a directory costs to make depends on where its parent lies.
+// It sees the pool through a private mount of its own at dir, so that cloning a mount from it does not walk the
+// mounts below a shared one.
+func newFloor(pool, dir, targets string) (*floor, error) {
 	f := &floor{dir: dir, targets: targets, record: []byte(strings.Repeat("r", 500))}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(unix.Mount(dir, dir, "", unix.MS_BIND, ""), unix.Mount("", dir, "", unix.MS_PRIVATE, "")); err != nil {
+	if err := errors.Join(unix.Mount(pool, dir, "", unix.MS_BIND, ""), unix.Mount("", dir, "", unix.MS_PRIVATE, "")); err != nil {
 		return nil, fmt.Errorf("bind %s: %w", dir, err)
 	}
 	for name, fd := range map[string]*int{"staging": &f.staging, "volumes": &f.volumes, "trash": &f.trash} {
 		path := filepath.Join(dir, name)
-		if err := os.Mkdir(path, 0o755); err != nil {
-			return nil, err
-		}
 		var err error
 		if *fd, err = unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 			return nil, fmt.Errorf("open %s: %w", path, err)
@@ -43,28 +41,30 @@ func newFloor(dir, targets string) (*floor, error) {
 
 func (f *floor) target(name string) string { return filepath.Join(f.targets, name+"-floor") }
 
-// build is create without making it durable.
-func (f *floor) build(name string) error {
+// item keeps the floor's names apart from the daemon's.
+func item(name string) string { return "floor-" + name }
+
+func (f *floor) create(name string) error {
+	name = item(name)
 	if err := unix.Mkdirat(f.staging, name, 0o755); err != nil {
 		return err
 	}
 	if err := unix.Mkdirat(f.staging, name+"/data", 0o755); err != nil {
 		return err
 	}
-	if err := unix.Lsetxattr(filepath.Join(f.dir, "staging", name), "trusted.bench", f.record, 0); err != nil {
+	// Records differ; of equal ones ext4 would keep a single block.
+	record := append([]byte(name), f.record[len(name):]...)
+	if err := unix.Lsetxattr(filepath.Join(f.dir, "staging", name), "trusted.bench", record, 0); err != nil {
 		return err
 	}
-	return unix.Renameat(f.staging, name, f.volumes, name)
-}
-
-func (f *floor) create(name string) error {
-	if err := f.build(name); err != nil {
+	if err := unix.Renameat(f.staging, name, f.volumes, name); err != nil {
 		return err
 	}
 	return unix.Fsync(f.volumes)
 }
 
 func (f *floor) remove(name string) error {
+	name = item(name)
 	if err := unix.Renameat(f.volumes, name, f.trash, name); err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (f *floor) publish(name string) error {
 	if err := unix.Mkdir(target, 0o750); err != nil {
 		return err
 	}
-	fd, err := unix.OpenTree(f.volumes, name+"/data", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	fd, err := unix.OpenTree(f.volumes, item(name)+"/data", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
 		return err
 	}
@@ -102,4 +102,13 @@ func (f *floor) unpublish(name string) error {
 func (f *floor) stats(name string) error {
 	var s unix.Statfs_t
 	return unix.Statfs(f.target(name), &s)
+}
+
+// clean takes out of the pool's trash what remove has put there. It is not measured.
+func (f *floor) clean(name string) error {
+	name = item(name)
+	if err := unix.Unlinkat(f.trash, name+"/data", unix.AT_REMOVEDIR); err != nil {
+		return err
+	}
+	return unix.Unlinkat(f.trash, name, unix.AT_REMOVEDIR)
 }

@@ -67,17 +67,23 @@ func (r *round) run() error {
 			}
 		}
 	}
+	for i := range r.count {
+		if err := f.clean(r.volume(i)); err != nil {
+			return fmt.Errorf("clean up: %w", err)
+		}
+	}
 	return nil
 }
+
+func (r *round) volume(i int) string { return fmt.Sprintf("pvc-%d-%d-%d", r.callers, r.number, i) }
 
 // measure runs one operation for each volume of the round, with as many callers as the round has.
 func (r *round) measure(op operation) error {
 	took := make([]time.Duration, r.count)
 	begin := time.Now()
 	err := parallel(r.callers, r.count, func(i int) error {
-		volume := fmt.Sprintf("pvc-%d-%d-%d", r.callers, r.number, i)
 		start := time.Now()
-		err := op.do(volume)
+		err := op.do(r.volume(i))
 		took[i] = time.Since(start)
 		return err
 	})
