@@ -26,9 +26,20 @@ func OpenPath(dir int, name string) (int, error) {
 	return open(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC)
 }
 
-// Reopen opens the file of an OpenPath descriptor for real. It needs /proc.
+// Reopen opens the file of an OpenPath descriptor for real, whether or not it
+// still has a name.
 func Reopen(pathFD, flags int) (int, error) {
-	return unix.Open("/proc/self/fd/"+strconv.Itoa(pathFD), flags|unix.O_CLOEXEC, 0)
+	return unix.Open(descriptors+strconv.Itoa(pathFD), flags|unix.O_CLOEXEC, 0)
+}
+
+const descriptors = "/proc/self/fd/"
+
+// needProc keeps a missing /proc from looking like files that have vanished.
+func needProc() error {
+	if err := unix.Access(descriptors, unix.X_OK); err != nil {
+		return fmt.Errorf("/proc is not mounted: %w", unix.ENOSYS)
+	}
+	return nil
 }
 
 func open(dir int, name string, flags int) (int, error) {

@@ -40,7 +40,13 @@ type frame struct {
 
 // New returns a stack that stands in the open directory root, which stays the
 // caller's, must stay open, and is not moved in.
+//
+// It fails without /proc, which Reopen and its callers' own ways to what is open
+// need.
 func New(root int) (*Stack, error) {
+	if err := needProc(); err != nil {
+		return nil, err
+	}
 	fd, err := unix.Openat(root, ".", dirFlags, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open directory: %w", err)
