@@ -1,7 +1,6 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -89,6 +88,7 @@ next:
 
 func serve() *cobra.Command {
 	var s settings
+	var l logging
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the daemon", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -99,23 +99,14 @@ func serve() *cobra.Command {
 			if os.Geteuid() != 0 {
 				return fmt.Errorf("the daemon must run as root: it mounts volumes and keeps its records in trusted attributes")
 			}
-			return app.Run(klog.NewContext(c.Context(), klog.Background()), cfg, app.Options{})
+			log, flush := l.start()
+			defer flush()
+			return app.Run(klog.NewContext(c.Context(), log), cfg, app.Options{})
 		},
 	}
 	s.add(c.Flags())
-	addLogging(c.Flags())
+	l.add(c.Flags())
 	return c
-}
-
-// addLogging takes over klog's flag for verbosity and leaves its others out.
-func addLogging(f *pflag.FlagSet) {
-	all := flag.NewFlagSet("klog", flag.ContinueOnError)
-	klog.InitFlags(all)
-	v := pflag.PFlagFromGoFlag(all.Lookup("v"))
-	v.Usage = "log level: 2 for state changes, 4 for decisions, 5 for commands"
-	v.DefValue = "2"
-	_ = v.Value.Set("2")
-	f.AddFlag(v)
 }
 
 func checkConfig() *cobra.Command {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"k8s.io/klog/v2"
 
@@ -37,6 +38,8 @@ type Options struct {
 // Run serves until ctx is done, then ends what is under way and returns. It
 // unmounts nothing. The configuration must be complete and checked.
 func Run(ctx context.Context, cfg config.Config, opts Options) error {
+	// Modes are given in full everywhere, so that none needs a second call.
+	syscall.Umask(0)
 	log := klog.FromContext(ctx)
 	log.Info("Starting hostvol", "version", version.Version, "node", cfg.NodeID, "mode", cfg.Mode, "driver", cfg.Driver)
 	if err := os.MkdirAll(cfg.RunDir, 0o700); err != nil {
@@ -102,7 +105,7 @@ func serve(ctx context.Context, cfg config.Config, opts Options, volumes *volume
 	defer servers.stop(context.WithoutCancel(ctx))
 
 	d := driver.New(volumes, driver.Options{Name: cfg.Driver, Version: version.Version, MaxVolumes: cfg.MaxVolumesPerNode})
-	if err := servers.grpc(ctx, cfg.Endpoint, driver.Interceptor(m.Observe), d.Register); err != nil {
+	if err := servers.grpc(cfg.Endpoint, driver.Interceptor(klog.FromContext(ctx), m.Observe), d.Register); err != nil {
 		return fmt.Errorf("serve CSI: %w", err)
 	}
 	if cfg.AdminEndpoint != config.None {
@@ -121,7 +124,7 @@ func serve(ctx context.Context, cfg config.Config, opts Options, volumes *volume
 			return err
 		}
 		r := kubelet.New(cfg.Driver, socket, failed)
-		if err := servers.grpc(ctx, "unix://"+r.SocketPath(cfg.RegistrationPath), nil, r.Register); err != nil {
+		if err := servers.grpc("unix://"+r.SocketPath(cfg.RegistrationPath), nil, r.Register); err != nil {
 			return fmt.Errorf("register with the kubelet: %w", err)
 		}
 	}

@@ -8,12 +8,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
+	"syscall"
 	"time"
 
-	"google.golang.org/grpc"
-	"k8s.io/klog/v2"
-
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"google.golang.org/grpc"
 
 	"github.com/hostvol/hostvol/pkg/config"
 	"github.com/hostvol/hostvol/pkg/metrics"
@@ -30,20 +30,18 @@ type group struct {
 }
 
 // grpc serves on a unix socket of mode 0600.
-func (g *group) grpc(ctx context.Context, endpoint string, interceptor grpc.UnaryServerInterceptor, register func(grpc.ServiceRegistrar)) error {
+func (g *group) grpc(endpoint string, interceptor grpc.UnaryServerInterceptor, register func(grpc.ServiceRegistrar)) error {
 	listener, err := listen(endpoint)
 	if err != nil {
 		return err
 	}
-	// The context of a call is its own; what it inherits here is the logger.
-	inherit := func(c context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		return handler(klog.NewContext(c, klog.FromContext(ctx)), req)
-	}
-	chain := []grpc.UnaryServerInterceptor{inherit}
+	// Workers keep their stacks, which a goroutine for each call would have to
+	// grow each time.
+	options := []grpc.ServerOption{grpc.NumStreamWorkers(workers())}
 	if interceptor != nil {
-		chain = append(chain, interceptor)
+		options = append(options, grpc.UnaryInterceptor(interceptor))
 	}
-	server := grpc.NewServer(grpc.ChainUnaryInterceptor(chain...))
+	server := grpc.NewServer(options...)
 	register(server)
 	g.run(func() error { return server.Serve(listener) }, func(ctx context.Context) {
 		done := make(chan struct{})
@@ -59,6 +57,9 @@ func (g *group) grpc(ctx context.Context, endpoint string, interceptor grpc.Unar
 	})
 	return nil
 }
+
+// workers is how many calls are served without a new goroutine.
+func workers() uint32 { return uint32(4 * runtime.GOMAXPROCS(0)) } //nolint:gosec // small
 
 // httpUnix serves on a unix socket of mode 0600.
 func (g *group) httpUnix(endpoint string, server *http.Server) error {
@@ -132,17 +133,19 @@ func listen(endpoint string) (net.Listener, error) {
 			return nil, err
 		}
 	}
-	// Made under another name, so that nobody can open it before its mode is set.
+	// Made under another name, and moved over the old one when it listens.
 	temp := path + ".new"
 	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
+	before := syscall.Umask(0o177)
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: temp, Net: "unix"})
+	syscall.Umask(before)
 	if err != nil {
 		return nil, err
 	}
 	listener.SetUnlinkOnClose(false)
-	if err := errors.Join(os.Chmod(temp, 0o600), os.Rename(temp, path)); err != nil {
+	if err := os.Rename(temp, path); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
 	return &socket{listener, path}, nil

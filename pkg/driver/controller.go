@@ -2,7 +2,6 @@ package driver
 
 import (
 	"context"
-	"strconv"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
@@ -10,12 +9,6 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/hostvol/hostvol/pkg/volume"
-)
-
-// The keys of a volume's context. They are for people who read a PV.
-const (
-	contextPool     = "pool"
-	contextEnforced = "enforced"
 )
 
 // CreateVolume implements csi.ControllerServer.
@@ -59,12 +52,7 @@ func requisite(t *csi.TopologyRequirement) []map[string]string {
 }
 
 func (d *Driver) volume(v volume.Volume) *csi.Volume {
-	return &csi.Volume{
-		VolumeId:           v.Handle,
-		CapacityBytes:      v.Bytes,
-		VolumeContext:      map[string]string{contextPool: v.Pool, contextEnforced: strconv.FormatBool(v.Enforced)},
-		AccessibleTopology: []*csi.Topology{{Segments: d.volumes.Segments()}},
-	}
+	return &csi.Volume{VolumeId: v.Handle, CapacityBytes: v.Bytes, AccessibleTopology: d.here}
 }
 
 // DeleteVolume implements csi.ControllerServer.
@@ -148,11 +136,7 @@ func (d *Driver) ListVolumes(_ context.Context, r *csi.ListVolumesRequest) (*csi
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	out := &csi.ListVolumesResponse{NextToken: next, Entries: make([]*csi.ListVolumesResponse_Entry, 0, len(page))}
-	for _, v := range page {
-		out.Entries = append(out.Entries, &csi.ListVolumesResponse_Entry{Volume: d.volume(v)})
-	}
-	return out, nil
+	return d.page(page, next), nil
 }
 
 // ControllerGetVolume implements csi.ControllerServer.

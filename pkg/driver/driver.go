@@ -31,11 +31,16 @@ type Driver struct {
 
 	opts    Options
 	volumes *volume.Service
+	// here is where all volumes are; answers share it.
+	here []*csi.Topology
+	// hereEncoded is the same as a part of an encoded csi.Volume.
+	hereEncoded []byte
 }
 
 // New makes a driver for the service.
 func New(volumes *volume.Service, opts Options) *Driver {
-	return &Driver{opts: opts, volumes: volumes}
+	here := []*csi.Topology{{Segments: volumes.Segments()}}
+	return &Driver{opts: opts, volumes: volumes, here: here, hereEncoded: encodeHere(here)}
 }
 
 // Register adds the driver's services to the server.

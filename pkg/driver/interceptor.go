@@ -16,17 +16,16 @@ import (
 // took.
 type Observer func(method, code string, took time.Duration)
 
-// Interceptor puts a logger with the call's identity into the context, turns a
-// panic into Internal, logs failures, and tells the observer. It never logs a
-// request: they carry secrets.
-func Interceptor(observe Observer) grpc.UnaryServerInterceptor {
+// Interceptor puts the logger into the context, turns a panic into Internal,
+// logs failures, and tells the observer. It never logs a request: they carry
+// secrets.
+func Interceptor(log klog.Logger, observe Observer) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
 		began := time.Now()
 		method := path.Base(info.FullMethod)
-		log := klog.FromContext(ctx).WithValues("method", method)
 		defer func() {
 			if p := recover(); p != nil {
-				log.Error(nil, "A call panicked", "panic", p, "stack", string(debug.Stack()))
+				log.Error(nil, "A call panicked", "method", method, "panic", p, "stack", string(debug.Stack()))
 				resp, err = nil, status.Errorf(codes.Internal, "internal error in %s; see the driver's log", method)
 			}
 			code := status.Code(err)
@@ -34,7 +33,7 @@ func Interceptor(observe Observer) grpc.UnaryServerInterceptor {
 			if observe != nil {
 				observe(method, code.String(), took)
 			}
-			report(log, req, code, err, took)
+			report(log, method, req, code, err, took)
 		}()
 		resp, err = handler(klog.NewContext(ctx, log), req)
 		if err != nil {
@@ -45,11 +44,14 @@ func Interceptor(observe Observer) grpc.UnaryServerInterceptor {
 }
 
 // report logs one call: as an error if an administrator must act.
-func report(log klog.Logger, req any, code codes.Code, err error, took time.Duration) {
+func report(log klog.Logger, method string, req any, code codes.Code, err error, took time.Duration) {
 	if code == codes.OK {
-		log.V(4).Info("Call succeeded", "took", took)
+		if l := log.V(4); l.Enabled() {
+			l.Info("Call succeeded", "method", method, "took", took)
+		}
 		return
 	}
+	log = log.WithValues("method", method)
 	if v, ok := req.(interface{ GetVolumeId() string }); ok {
 		log = log.WithValues("volumeID", v.GetVolumeId())
 	}

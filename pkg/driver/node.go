@@ -130,7 +130,7 @@ func (d *Driver) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.Nod
 	return &csi.NodeGetInfoResponse{
 		NodeId:             d.volumes.NodeID(),
 		MaxVolumesPerNode:  d.opts.MaxVolumes,
-		AccessibleTopology: &csi.Topology{Segments: d.volumes.Segments()},
+		AccessibleTopology: d.here[0],
 	}, nil
 }
 

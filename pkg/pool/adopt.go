@@ -47,7 +47,7 @@ func (p *Pool) Adopt(ctx context.Context, rec Record, src engine.Entry, spec eng
 // takeOver builds the item in staging/ and renames it to volumes/. moved tells
 // that the directory itself lies in the item by now.
 func (p *Pool) takeOver(ctx context.Context, rec Record, src engine.Entry, spec engine.Spec, convert bool) (_ Record, moved bool, err error) {
-	if err := p.staging.Mkdir(rec.ID, 0o711); err != nil {
+	if err := p.staging.Mkdir(rec.ID, 0o700); err != nil {
 		return rec, false, err
 	}
 	item, err := p.staging.OpenDir(rec.ID)

@@ -50,10 +50,10 @@ func (p *Pool) Build(ctx context.Context, rec Record, build func(ctx context.Con
 
 // stage builds the item in staging/.
 func (p *Pool) stage(ctx context.Context, rec Record, build func(context.Context, *safepath.Dir) (engine.Volume, error)) (Record, error) {
-	err := p.staging.Mkdir(rec.ID, 0o711)
+	err := p.staging.Mkdir(rec.ID, 0o700)
 	if errors.Is(err, fs.ErrExist) { // an earlier sweep failed half-way
 		if err = p.sweep(ctx, rec); err == nil {
-			err = p.staging.Mkdir(rec.ID, 0o711)
+			err = p.staging.Mkdir(rec.ID, 0o700)
 		}
 	}
 	if err != nil {

@@ -8,8 +8,12 @@ import (
 	"github.com/hostvol/hostvol/pkg/host/safepath"
 )
 
-// ErrNoSpace means that a pool has not that much space left to promise.
-var ErrNoSpace = errors.New("not enough space in the pool")
+// ErrNoSpace means that a pool has not that much space left to promise,
+// ErrTooLarge that it never will.
+var (
+	ErrNoSpace  = errors.New("not enough space in the pool")
+	ErrTooLarge = errors.New("more than the pool can ever hold")
+)
 
 // Space is a pool's account at one moment, all in bytes.
 type Space struct {
@@ -105,7 +109,11 @@ func (p *Pool) reserve(size int64) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s := p.ledger.space(p.cfg, fs, p.dedicated); size > s.Available {
+	s := p.ledger.space(p.cfg, fs, p.dedicated)
+	if size > s.Limit {
+		return fmt.Errorf("%w: %d bytes asked; pool %s has %d", ErrTooLarge, size, p.cfg.Name, s.Limit)
+	}
+	if size > s.Available {
 		return fmt.Errorf("%w %s: %d bytes asked, %d of %d available (%d promised, %d of these in the trash; %d free on the disk)",
 			ErrNoSpace, p.cfg.Name, size, s.Available, s.Limit, s.Reserved, s.Trash, s.Free)
 	}

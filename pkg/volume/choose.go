@@ -43,7 +43,7 @@ func (s *Service) candidates(params parameters) (fit []*pool.Pool, why []string,
 // choose finds the pool for a new volume: the one asked for, or of those that
 // qualify the one with the most space left. Whether it has enough, the pool
 // tells when it reserves.
-func (s *Service) choose(params parameters, size int64) (*pool.Pool, engine.Engine, error) {
+func (s *Service) choose(params parameters) (*pool.Pool, engine.Engine, error) {
 	fit, why, err := s.candidates(params)
 	if err != nil {
 		return nil, nil, err
@@ -51,19 +51,18 @@ func (s *Service) choose(params parameters, size int64) (*pool.Pool, engine.Engi
 	if len(fit) == 0 {
 		return nil, nil, s.elsewhere(ErrState, "no pool on node %s takes the volume: %s", s.opts.NodeID, strings.Join(why, "; "))
 	}
-	best, most, largest := fit[0], int64(-1), int64(0)
+	best, most := fit[0], int64(-1)
 	for _, p := range fit {
+		if len(fit) == 1 {
+			break
+		}
 		space, err := p.Space()
 		if err != nil {
 			return nil, nil, classify(err)
 		}
-		largest = max(largest, space.Limit)
 		if space.Available > most {
 			best, most = p, space.Available
 		}
-	}
-	if size > largest {
-		return nil, nil, s.elsewhere(ErrOutOfRange, "%d bytes asked; the largest pool on node %s has %d", size, s.opts.NodeID, largest)
 	}
 	return best, best.Engine(directoryEngine), nil
 }

@@ -81,7 +81,7 @@ func (s *Service) Create(ctx context.Context, r CreateRequest) (Volume, error) {
 	if err := s.sure(want.ID); err != nil {
 		return Volume{}, err
 	}
-	p, e, err := s.choose(params, size)
+	p, e, err := s.choose(params)
 	if err != nil {
 		return Volume{}, err
 	}
@@ -90,6 +90,9 @@ func (s *Service) Create(ctx context.Context, r CreateRequest) (Volume, error) {
 	rec, err := p.Build(ctx, want, func(ctx context.Context, item *safepath.Dir) (engine.Volume, error) {
 		return e.Create(ctx, item, spec)
 	})
+	if errors.Is(err, pool.ErrTooLarge) {
+		return Volume{}, s.elsewhere(ErrOutOfRange, "%w", err)
+	}
 	if err != nil {
 		return Volume{}, classify(err)
 	}

@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // Delete moves a volume to the trash, in the same time whatever it holds. A
@@ -32,7 +33,7 @@ func (s *Service) Delete(ctx context.Context, handle string) error {
 		return classify(err)
 	}
 	s.health.forget(rec.ID)
-	s.purger.poke()
+	s.purger.pokeFor(time.Now().Add(s.opts.Retention))
 	logger(ctx).V(2).Info("Deleted volume", "volumeID", id, "pool", p.Name(), "retention", s.opts.Retention)
 	return nil
 }

@@ -49,6 +49,7 @@ func classify(err error) error {
 		{is(pool.ErrNotFound), ErrNotFound},
 		{is(pool.ErrBusy), ErrBusy},
 		{is(pool.ErrNoSpace), ErrExhausted},
+		{is(pool.ErrTooLarge), ErrOutOfRange},
 		{is(pool.ErrFailed), ErrUnavailable},
 		{is(pool.ErrReadOnly), ErrState},
 		{is(pool.ErrQuarantine), ErrState},

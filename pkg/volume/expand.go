@@ -28,9 +28,6 @@ func (s *Service) Expand(ctx context.Context, handle string, size Range) (Volume
 	if size.Limit > 0 && rec.Bytes > size.Limit {
 		return Volume{}, kind(ErrOutOfRange, "volume %s has %d bytes, more than the limit of %d; a volume never shrinks", rec.ID, rec.Bytes, size.Limit)
 	}
-	if space, err := p.Space(); err == nil && size.Required > space.Limit {
-		return Volume{}, kind(ErrOutOfRange, "%d bytes asked; pool %s has %d", size.Required, p.Name(), space.Limit)
-	}
 	before := rec.Bytes
 	rec, err = p.Update(ctx, rec.ID, func(r pool.Record) pool.Record {
 		r.Bytes = max(r.Bytes, size.Required)

@@ -214,20 +214,34 @@ func (s *Service) Unpublish(ctx context.Context, handle, path string) error {
 		return err
 	}
 	defer t.close()
-	layers, err := mount.Unmount(t.parent, t.name)
-	if errno.Busy(err) {
-		return kind(ErrInUse, "%s is in use; a process still has a file or its working directory there: %w", path, err)
-	}
+	layers, err := s.clear(t)
 	if err != nil {
-		return err
-	}
-	s.step("unpublish.unmounted")
-	if err := removeTarget(t); err != nil {
 		return err
 	}
 	s.forgetTarget(id, path)
 	logger(ctx).V(2).Info("Unpublished volume", "volumeID", id, "target", path, "layers", layers)
 	return nil
+}
+
+// clear unmounts and removes a target. That there is another layer is seen by
+// the removal's being refused.
+func (s *Service) clear(t target) (layers int, err error) {
+	for {
+		was, err := mount.UnmountTop(t.parent, t.name)
+		if errno.Busy(err) {
+			return layers, kind(ErrInUse, "%s is in use; a process still has a file or its working directory there: %w", t.path, err)
+		}
+		if err != nil {
+			return layers, err
+		}
+		if was {
+			layers++
+			s.step("unpublish.unmounted")
+		}
+		if err := removeTarget(t); !was || !errno.Busy(err) {
+			return layers, classify(err)
+		}
+	}
 }
 
 func (s *Service) forgetTarget(id, path string) {

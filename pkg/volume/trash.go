@@ -3,7 +3,9 @@ package volume
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -123,10 +125,18 @@ func (s *Service) Purge(ctx context.Context, name string) (int, error) {
 type purger struct {
 	limiter *rate.Limiter
 	wake    chan struct{}
+	// next is when it will look again, in nanoseconds since 1970.
+	next atomic.Int64
 }
 
 // poke has it look now.
-func (p *purger) poke() {
+func (p *purger) poke() { p.pokeFor(time.Now()) }
+
+// pokeFor has it look unless it will do so anyway by the time.
+func (p *purger) pokeFor(at time.Time) {
+	if at.UnixNano() >= p.next.Load() {
+		return
+	}
 	select {
 	case p.wake <- struct{}{}:
 	default:
@@ -135,8 +145,10 @@ func (p *purger) poke() {
 
 func (s *Service) runPurge(ctx context.Context) {
 	for {
-		next := s.purgeExpired(ctx)
-		timer := time.NewTimer(next)
+		s.purger.next.Store(math.MaxInt64) // whoever deletes from now on wakes it
+		wait := s.purgeExpired(ctx)
+		s.purger.next.Store(time.Now().Add(wait).UnixNano())
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 			timer.Stop()

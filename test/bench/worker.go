@@ -132,15 +132,12 @@ func (w *worker) prepare(ctx context.Context) error {
 		return fmt.Errorf("start the peer namespace: %w", err)
 	}
 
-	var err error
-	if w.floor, err = newFloor(filepath.Join(s.Pools, "floor"), kubelet); err != nil {
-		return err
-	}
 	// The purge would run beside whatever is measured next, so the trash is kept.
 	config := filepath.Join(s.Dir, "config.yaml")
 	if err := os.WriteFile(config, []byte("trash:\n  retention: 24h\n"), 0o600); err != nil {
 		return err
 	}
+	var err error
 	w.daemon, err = daemon.Start(ctx, daemon.Options{
 		Binary: s.Binary,
 		Dir:    s.Dir,
@@ -150,15 +147,16 @@ func (w *worker) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if w.floor, err = newFloor(pool, filepath.Join(s.Dir, "floor"), kubelet); err != nil {
+		return err
+	}
 	w.calls = newCalls(ctx, w.daemon.Conn(), "bench", kubelet)
 	return w.fill()
 }
 
 func (w *worker) fill() error {
 	name := func(i int) string { return fmt.Sprintf("pvc-filler-%06d", i) }
-	if err := parallel(16, w.scenario.Volumes, func(i int) error {
-		return errors.Join(w.floor.build(name(i)), w.calls.create(name(i)))
-	}); err != nil {
+	if err := parallel(16, w.scenario.Volumes, func(i int) error { return w.calls.create(name(i)) }); err != nil {
 		return fmt.Errorf("create %d volumes: %w", w.scenario.Volumes, err)
 	}
 	if err := parallel(16, w.scenario.Mounts, func(i int) error { return w.calls.publish(name(i)) }); err != nil {

@@ -37,7 +37,8 @@ type Engine struct {
 // the item, or the open data directory of a volume.
 type method interface {
 	enforcement() engine.Enforcement
-	// make makes an empty data directory; limited when on is set.
+	// make makes an empty data directory of root's, limited when on is set. Its
+	// mode is 0777 less the umask, or narrower.
 	make(item *safepath.Dir, bytes int64, on bool) (engine.Volume, error)
 	// convert makes data of the directory src, limited.
 	convert(ctx context.Context, item *safepath.Dir, src engine.Entry, bytes int64, moving func(engine.Volume) error) (engine.Volume, error)
@@ -109,6 +110,9 @@ func (e *Engine) Create(_ context.Context, item *safepath.Dir, spec engine.Spec)
 		if err := dir.Chown(spec.UID, spec.GID); err != nil {
 			return v, err
 		}
+	}
+	if mode, err := dir.Mode(); err != nil || mode == spec.Mode { // mostly so, see app.Run
+		return v, err
 	}
 	return v, dir.Chmod(spec.Mode)
 }

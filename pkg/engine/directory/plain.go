@@ -16,7 +16,7 @@ type plain struct {
 func (p plain) enforcement() engine.Enforcement { return engine.Enforcement{Reason: p.reason} }
 
 func (plain) make(item *safepath.Dir, bytes int64, _ bool) (engine.Volume, error) {
-	return engine.Volume{Bytes: bytes}, item.Mkdir(data, 0o700)
+	return engine.Volume{Bytes: bytes}, item.Mkdir(data, 0o777)
 }
 
 func (p plain) convert(context.Context, *safepath.Dir, engine.Entry, int64, func(engine.Volume) error) (engine.Volume, error) {

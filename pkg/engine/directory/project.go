@@ -67,7 +67,7 @@ func (p *projects) enforcement() engine.Enforcement {
 
 func (p *projects) make(item *safepath.Dir, bytes int64, on bool) (engine.Volume, error) {
 	v := engine.Volume{Bytes: bytes, Enforced: on}
-	if err := item.Mkdir(data, 0o700); err != nil || !on {
+	if err := item.Mkdir(data, 0o777); err != nil || !on {
 		return v, err
 	}
 	dir, err := item.OpenDir(data)

@@ -74,24 +74,33 @@ func bindOld(src, parent *safepath.Dir, name string, flags Flags) error {
 	return nil
 }
 
-// Unmount takes every mount off the entry name of parent, however many lie on
-// one another, and returns how many there were. An entry that is not a mount
-// point or does not exist is no error. A mount that is in use is: it is
-// errno.Busy, and stays. Symbolic links are not followed.
-func Unmount(parent *safepath.Dir, name string) (layers int, err error) {
+// UnmountTop takes the topmost mount off the entry name of parent, and tells
+// whether there was one. An entry that is not a mount point or does not exist
+// is no error. A mount that is in use is: it is errno.Busy, and stays. Symbolic
+// links are not followed.
+func UnmountTop(parent *safepath.Dir, name string) (was bool, err error) {
 	if err := safepath.Component(name); err != nil {
-		return 0, err
+		return false, err
 	}
-	target := inside(parent, name)
+	switch err := unix.Unmount(inside(parent, name), unix.UMOUNT_NOFOLLOW); {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT): // not a mount point, or not there
+		return false, nil
+	default:
+		return false, &fs.PathError{Op: "unmount", Path: filepath.Join(parent.Name(), name), Err: err}
+	}
+}
+
+// Unmount takes every mount off the entry, however many lie on one another, and
+// returns how many there were; else it is as UnmountTop.
+func Unmount(parent *safepath.Dir, name string) (layers int, err error) {
 	for {
-		switch err := unix.Unmount(target, unix.UMOUNT_NOFOLLOW); {
-		case err == nil:
-			layers++
-		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT): // not a mount point, or not there
-			return layers, nil
-		default:
-			return layers, &fs.PathError{Op: "unmount", Path: filepath.Join(parent.Name(), name), Err: err}
+		was, err := UnmountTop(parent, name)
+		if err != nil || !was {
+			return layers, err
 		}
+		layers++
 	}
 }
 

@@ -23,21 +23,10 @@ func (d *Dir) entry(op, name string, call func() error) error {
 	return nil
 }
 
-// Mkdir makes a directory of exactly this mode, whatever the umask.
+// Mkdir makes a directory. The process's umask applies.
 func (d *Dir) Mkdir(name string, perm os.FileMode) error {
-	return d.entry("mkdir", name, func() error {
-		if err := unix.Mkdirat(d.fd, name, uint32(perm.Perm())); err != nil {
-			return err
-		}
-		if perm.Perm()&umask == 0 {
-			return nil
-		}
-		return unix.Fchmodat(d.fd, name, uint32(perm.Perm()), 0)
-	})
+	return d.entry("mkdir", name, func() error { return unix.Mkdirat(d.fd, name, uint32(perm.Perm())) })
 }
-
-// umask is what any sane umask may take from a mode.
-const umask = 0o077
 
 // Rmdir removes an empty directory.
 func (d *Dir) Rmdir(name string) error {

@@ -12,6 +12,15 @@ import (
 // On btrfs each subvolume has a device number of its own.
 type Identity struct{ Dev, Ino uint64 }
 
+// Mode of the directory itself, as for Chmod.
+func (d *Dir) Mode() (uint32, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(d.fd, &st); err != nil {
+		return 0, d.self("stat", err)
+	}
+	return st.Mode & 0o7777, nil
+}
+
 // Identity of the directory itself.
 func (d *Dir) Identity() (Identity, error) {
 	var st unix.Stat_t
