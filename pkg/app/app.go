@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 
 	"k8s.io/klog/v2"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/hostvol/hostvol/pkg/driver"
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/engine/directory"
+	"github.com/hostvol/hostvol/pkg/host/umask"
 	"github.com/hostvol/hostvol/pkg/kubelet"
 	"github.com/hostvol/hostvol/pkg/metrics"
 	"github.com/hostvol/hostvol/pkg/pool"
@@ -39,7 +39,7 @@ type Options struct {
 // unmounts nothing. The configuration must be complete and checked.
 func Run(ctx context.Context, cfg config.Config, opts Options) error {
 	// Modes are given in full everywhere, so that none needs a second call.
-	syscall.Umask(0)
+	umask.Clear()
 	log := klog.FromContext(ctx)
 	log.Info("Starting hostvol", "version", version.Version, "node", cfg.NodeID, "mode", cfg.Mode, "driver", cfg.Driver)
 	if err := os.MkdirAll(cfg.RunDir, 0o700); err != nil {

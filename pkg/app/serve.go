@@ -9,13 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/grpc"
 
 	"github.com/hostvol/hostvol/pkg/config"
+	"github.com/hostvol/hostvol/pkg/host/umask"
 	"github.com/hostvol/hostvol/pkg/metrics"
 	"github.com/hostvol/hostvol/pkg/volume"
 )
@@ -138,9 +138,8 @@ func listen(endpoint string) (net.Listener, error) {
 	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	before := syscall.Umask(0o177)
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: temp, Net: "unix"})
-	syscall.Umask(before)
+	var listener *net.UnixListener
+	umask.With(0o177, func() { listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: temp, Net: "unix"}) })
 	if err != nil {
 		return nil, err
 	}

@@ -72,7 +72,7 @@ func (d *Driver) ControllerListVolumeHealth(_ context.Context, r *csi.Controller
 	}
 	out := &csi.ControllerListVolumeHealthResponse{NextToken: next}
 	for _, v := range page {
-		out.Entries = append(out.Entries, volumeHealth(v.Handle, v.Findings))
+		out.Entries = append(out.Entries, volumeHealth(v.Handle, v.All))
 	}
 	return out, nil
 }

@@ -146,9 +146,12 @@ func (p *Pool) identify() error {
 		return fmt.Errorf("%w: there is no %s, and the configuration pins the UUID %s; is its disk mounted?", ErrNotPool, identityFile, p.cfg.UUID)
 	}
 	if known || !p.readOnly {
-		if p.lock, err = p.root.Lock(lockFile); errors.Is(err, safepath.ErrLocked) {
+		p.lock, err = p.root.Lock(lockFile)
+		switch {
+		case errors.Is(err, safepath.ErrLocked):
 			return fmt.Errorf("%w: another hostvol daemon serves this pool", err)
-		} else if err != nil && !(p.readOnly && errors.Is(err, fs.ErrNotExist)) {
+		case p.readOnly && errors.Is(err, fs.ErrNotExist): // nor can anybody else write to it
+		case err != nil:
 			return err
 		}
 	}

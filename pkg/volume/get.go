@@ -73,5 +73,5 @@ func decodeToken(token string) (string, error) {
 	return fields[1], nil
 }
 
-// ErrToken: a page cannot begin there.
+// ErrToken means that a page cannot begin there.
 var ErrToken = errors.New("invalid starting token")

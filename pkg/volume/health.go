@@ -51,10 +51,10 @@ const (
 	full       = 97
 )
 
-// VolumeFindings are those of one volume.
-type VolumeFindings struct {
-	Handle   string
-	Findings []Finding
+// Findings are those of one volume.
+type Findings struct {
+	Handle string
+	All    []Finding
 }
 
 // healthCache holds what the last round through all volumes has found.
@@ -161,7 +161,7 @@ func (s *Service) inspectAll(ctx context.Context, deep bool) {
 
 // ListHealth lists volumes with findings in the order of their ids, paged as
 // List is.
-func (s *Service) ListHealth(token string, n int) (page []VolumeFindings, next string, err error) {
+func (s *Service) ListHealth(token string, n int) (page []Findings, next string, err error) {
 	after, err := decodeToken(token)
 	if err != nil {
 		return nil, "", err
@@ -190,7 +190,7 @@ func (s *Service) ListHealth(token string, n int) (page []VolumeFindings, next s
 			last, _ := s.local(page[n-1].Handle)
 			return page, encodeToken(last), nil
 		}
-		page = append(page, VolumeFindings{Handle: s.handle(id), Findings: by[id]})
+		page = append(page, Findings{Handle: s.handle(id), All: by[id]})
 	}
 	return page, "", nil
 }

@@ -126,8 +126,8 @@ func (s *Service) isStaticTarget(path string) bool {
 
 // inFilesystem tells on which device a path lies, and where in its filesystem.
 func inFilesystem(table []mount.Entry, path string) (device, inside string, ok bool) {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
+	if plain, err := filepath.EvalSymlinks(path); err == nil {
+		path = plain
 	}
 	at, ok := mount.At(table, path)
 	return at.Device, filepath.Join(at.Root, strings.TrimPrefix(path, at.Point)), ok

@@ -41,7 +41,7 @@ func bind(src, parent *safepath.Dir, name string, flags Flags) error {
 	if err != nil {
 		return fmt.Errorf("clone the mount of %s: %w", src.Name(), err)
 	}
-	defer unix.Close(tree)
+	defer unix.Close(tree) //nolint:errcheck // moved or given up by then
 	if attr := flags.attr(); attr != nil {
 		if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, attr); lacks(err) {
 			return bindOld(src, parent, name, flags)

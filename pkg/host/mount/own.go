@@ -114,7 +114,7 @@ func Covered(path string) (*safepath.Dir, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "clone mount", Path: filepath.Dir(path), Err: err}
 	}
-	defer unix.Close(tree)
+	defer unix.Close(tree) //nolint:errcheck // only looked at
 	fd, err := unix.Openat(tree, filepath.Base(path), unix.O_DIRECTORY|unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
