@@ -1,0 +1,115 @@
+package crash
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// view is what can be seen of a pool without asking any daemon: on the disk and in the mount table.
+type view struct {
+	Volumes map[string]seen
+	Trash   map[string]int // entries of a volume
+	Mounts  map[string]int // layers on a volume's target
+	Staging []string
+	// Origins are the files of directories to be adopted.
+	Origins map[string]string
+}
+
+// seen is a volume on the disk.
+type seen struct {
+	Bytes    int64
+	Enforced bool
+	Origin   string
+	Files    map[string]string // path → content
+}
+
+// record is the part of a record that the tests know, apart from the product's type.
+type record struct {
+	ID       string `json:"id"`
+	Bytes    int64  `json:"bytes"`
+	Enforced bool   `json:"enforced"`
+	Origin   string `json:"origin"`
+}
+
+const attribute = "trusted.hostvol"
+
+func (w *world) view() (view, error) {
+	v := view{Volumes: map[string]seen{}, Trash: map[string]int{}, Mounts: map[string]int{}}
+	for _, id := range names(filepath.Join(w.pool, "volumes")) {
+		s, err := w.see(id)
+		if err != nil {
+			return v, fmt.Errorf("volume %s: %w", id, err)
+		}
+		v.Volumes[id] = s
+	}
+	for _, name := range names(filepath.Join(w.pool, "trash")) {
+		id, _, _ := strings.Cut(name, "@")
+		v.Trash[id]++
+	}
+	v.Staging = names(filepath.Join(w.pool, "staging"))
+	mounts, err := mountsBelow(w.daemon.KubeletDir())
+	if err != nil {
+		return v, err
+	}
+	for _, m := range mounts {
+		id := filepath.Base(m.point)
+		v.Mounts[id]++
+		if want := filepath.Join(w.inFilesystem(id), "data"); m.root != want {
+			return v, fmt.Errorf("%s shows %s, not %s", m.point, m.root, want)
+		}
+	}
+	v.Origins, err = files(w.origins)
+	return v, err
+}
+
+func (w *world) item(id string) string { return filepath.Join(w.pool, "volumes", id) }
+func (w *world) data(id string) string { return filepath.Join(w.item(id), "data") }
+
+// inFilesystem is the item's path as the mount table and btrfs tell it.
+func (w *world) inFilesystem(id string) string {
+	return strings.TrimPrefix(w.item(id), w.fs.mount)
+}
+
+func (w *world) see(id string) (seen, error) {
+	buffer := make([]byte, 4096)
+	n, err := unix.Lgetxattr(w.item(id), attribute, buffer)
+	if err != nil {
+		return seen{}, fmt.Errorf("record: %w", err)
+	}
+	var r record
+	if err := json.Unmarshal(buffer[:n], &r); err != nil || r.ID != id {
+		return seen{}, fmt.Errorf("record %s: %w", buffer[:n], err)
+	}
+	content, err := files(w.data(id))
+	return seen{Bytes: r.Bytes, Enforced: r.Enforced, Origin: r.Origin, Files: content}, err
+}
+
+// files reads a whole tree.
+func files(root string) (map[string]string, error) {
+	out := map[string]string{}
+	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		out[strings.TrimPrefix(path, root+"/")] = string(text)
+		return err
+	})
+	return out, err
+}
+
+// names lists a directory; one that is not there is empty.
+func names(dir string) []string {
+	entries, _ := os.ReadDir(dir)
+	var out []string
+	for _, e := range entries {
+		out = append(out, e.Name())
+	}
+	return out
+}
