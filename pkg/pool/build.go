@@ -72,9 +72,17 @@ func (p *Pool) stage(ctx context.Context, rec Record, build func(context.Context
 	return rec, WriteRecord(item, rec)
 }
 
-// sweep removes an item from staging/, where nothing was ever acknowledged. It
-// ends its work even when ctx is done.
+// sweep removes an item from staging/, where nothing was ever acknowledged,
+// unless somebody's directory that was being adopted lies in it. It ends its
+// work even when ctx is done.
 func (p *Pool) sweep(ctx context.Context, rec Record) error {
+	held, adopted, err := p.adoptedIn(rec.ID)
+	if err != nil {
+		return err
+	}
+	if adopted {
+		return fmt.Errorf("%w: %s/%s holds a directory that was being adopted from %s; restart the daemon, which ends the adoption", ErrQuarantine, stagingDir, rec.ID, held.Origin)
+	}
 	e := p.engines[rec.Engine]
 	if e == nil {
 		return nil

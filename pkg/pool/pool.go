@@ -34,6 +34,9 @@ type Options struct {
 	Engines func(ctx context.Context, place Place) ([]engine.Engine, error)
 	// RunDir is where mounts are attached that the kernel wants attached.
 	RunDir string
+	// Promised tells what the other open pools on the same filesystem may still
+	// write, in bytes; nil for nothing.
+	Promised func(p *Pool) int64
 	// Step is called with the name of each durable step; nil in production.
 	Step func(name string)
 	// Log receives what recovery did and found, one sentence each.
@@ -55,6 +58,7 @@ type Pool struct {
 	identity  Identity
 	opts      Options
 	fs        string
+	device    string
 	readOnly  bool
 	dedicated bool
 
@@ -103,6 +107,7 @@ func (p *Pool) open(ctx context.Context) error {
 		return err
 	}
 	at, _ := mount.At(table, p.cfg.Path)
+	p.device = at.Device
 	p.dedicated = at.Point == p.cfg.Path && p.cfg.Path != "/"
 	if p.cfg.RequireMount && !p.dedicated {
 		return fmt.Errorf("%w: requireMount is set; mount the pool's disk there", ErrNoMount)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"github.com/hostvol/hostvol/pkg/engine"
+	"github.com/hostvol/hostvol/pkg/host/errno"
 	"github.com/hostvol/hostvol/pkg/host/safepath"
 )
 
@@ -151,21 +152,35 @@ func (p *Pool) recoverStaging(ctx context.Context) error {
 	return nil
 }
 
-// finishAdoption tells whether staging/name holds, or may hold, adopted data.
-// If so it was moved to volumes/, or there is an error and it was left alone.
-func (p *Pool) finishAdoption(ctx context.Context, name string) (bool, error) {
+// adoptedIn tells whether an item in staging/ holds a directory that was being
+// adopted, and its record. In doubt it is an error: what cannot be read is not
+// removed. Before a directory comes in, the record is durable, so an item
+// without one holds nothing of the kind.
+func (p *Pool) adoptedIn(name string) (rec Record, adopted bool, err error) {
 	item, err := p.staging.OpenDir(name)
+	if errors.Is(err, fs.ErrNotExist) || errno.Link(err) {
+		return Record{}, false, nil
+	}
 	if err != nil {
-		return false, nil //nolint:nilerr // no directory: nothing was adopted into it
+		return Record{}, false, err
 	}
 	defer item.Close() //nolint:errcheck // read only
-	rec, err := ReadRecord(item, name)
+	rec, err = ReadRecord(item, name)
+	if errno.NoAttribute(err) {
+		return Record{}, false, nil
+	}
 	if err != nil || rec.Origin == "" {
-		return false, nil //nolint:nilerr // the record is set before anything is moved in
+		return rec, false, err
 	}
 	names, err := item.Names()
-	if err != nil || len(names) == 0 {
-		return err != nil, err
+	return rec, len(names) > 0, err
+}
+
+// finishAdoption brings an adoption to its end whose directory has come in.
+func (p *Pool) finishAdoption(ctx context.Context, name string) (adopted bool, err error) {
+	rec, adopted, err := p.adoptedIn(name)
+	if err != nil || !adopted {
+		return false, err
 	}
 	if err := p.staging.Rename(name, p.volumesAt, name); errors.Is(err, fs.ErrExist) {
 		return true, fmt.Errorf("%w: a directory that was being adopted from %s waits in %s/%s", ErrExists, rec.Origin, stagingDir, name)

@@ -67,7 +67,8 @@ func (l *ledger) book(size, used, sign int64) {
 // nobody counts what a volume uses, it may still write all of its size, but on
 // a filesystem that holds nothing but the pool, the space in use is theirs.
 // Overcommitment stretches both: it would be without effect otherwise.
-func (l *ledger) space(cfg Config, fs safepath.Space, dedicated bool) Space {
+// Others is what other pools on the same filesystem may still write.
+func (l *ledger) space(cfg Config, fs safepath.Space, dedicated bool, others int64) Space {
 	s := Space{Total: fs.Bytes, Free: fs.BytesAvailable, Reserved: l.sizes, Trash: l.trash}
 	limit := cfg.Limit
 	if limit == 0 {
@@ -79,7 +80,7 @@ func (l *ledger) space(cfg Config, fs safepath.Space, dedicated bool) Space {
 		blind -= min(blind, max(0, fs.Bytes-fs.BytesFree-l.known))
 	}
 	free := stretch(max(0, fs.BytesAvailable-cfg.reserve(fs.Bytes, dedicated)), cfg.Overcommit)
-	s.Available = max(0, min(s.Limit-l.sizes, free-l.outstanding-blind))
+	s.Available = max(0, min(s.Limit-l.sizes, free-l.outstanding-blind-others))
 	return s
 }
 
@@ -90,15 +91,34 @@ func stretch(bytes int64, factor float64) int64 {
 	return int64(min(float64(bytes)*factor, math.MaxInt64/2))
 }
 
+// others is asked for before p.mu is taken, since it takes that of others.
+func (p *Pool) others() int64 {
+	if p.opts.Promised == nil {
+		return 0
+	}
+	return p.opts.Promised(p)
+}
+
+// Promised is what the volumes of the pool may still write, in bytes.
+func (p *Pool) Promised() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ledger.outstanding + p.ledger.blind
+}
+
+// SharesFilesystem tells whether two pools lie on one filesystem.
+func (p *Pool) SharesFilesystem(other *Pool) bool { return p.device == other.device }
+
 // Space tells the pool's account now.
 func (p *Pool) Space() (Space, error) {
 	fs, err := p.root.Space()
 	if err != nil {
 		return Space{}, fmt.Errorf("space of pool %s: %w", p.cfg.Name, err)
 	}
+	others := p.others()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.ledger.space(p.cfg, fs, p.dedicated), nil
+	return p.ledger.space(p.cfg, fs, p.dedicated, others), nil
 }
 
 // reserve books size bytes, or tells by an ErrNoSpace that they are not there.
@@ -107,9 +127,10 @@ func (p *Pool) reserve(size int64) error {
 	if err != nil {
 		return fmt.Errorf("space of pool %s: %w", p.cfg.Name, err)
 	}
+	others := p.others()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.ledger.space(p.cfg, fs, p.dedicated)
+	s := p.ledger.space(p.cfg, fs, p.dedicated, others)
 	if size > s.Limit {
 		return fmt.Errorf("%w: %d bytes asked; pool %s has %d", ErrTooLarge, size, p.cfg.Name, s.Limit)
 	}

@@ -51,6 +51,17 @@ func (ps *pools) missing() map[string]error {
 	return out
 }
 
+// promised is what the other pools on p's filesystem may still write.
+func (ps *pools) promised(p *pool.Pool) int64 {
+	var bytes int64
+	for _, other := range ps.all() {
+		if other != p && other.SharesFilesystem(p) {
+			bytes += other.Promised()
+		}
+	}
+	return bytes
+}
+
 // begin takes a closed pool for one try to open it.
 func (ps *pools) begin(name string) bool {
 	ps.mu.Lock()
@@ -144,7 +155,7 @@ func (s *Service) opened(ctx context.Context, name string, p *pool.Pool, err err
 
 func (s *Service) openPool(ctx context.Context, cfg pool.Config) (*pool.Pool, error) {
 	p, err := pool.Open(ctx, cfg, pool.Options{
-		Engines: s.opts.Engines, RunDir: s.opts.RunDir, Step: s.opts.Step,
+		Engines: s.opts.Engines, RunDir: s.opts.RunDir, Step: s.opts.Step, Promised: s.pools.promised,
 		Log: func(message string, kv ...any) { logger(ctx).Info(message, kv...) },
 	})
 	if err != nil {
