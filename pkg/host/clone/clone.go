@@ -68,6 +68,7 @@ const (
 // Something mounted in src is left out; a directory stands for it. Files that
 // vanish meanwhile are left out. A file that is written meanwhile is copied in
 // some state between; with reflinks each file by itself is copied as of one moment.
+// A directory that is moved while the walk is deep below it is an error.
 //
 // On error, or when ctx ends, part of the copy is left in dst for the caller to
 // remove; the Stats count it. The error Is fs.ErrExist when dst is not empty,
@@ -98,6 +99,7 @@ type cloner struct {
 	dstDev   uint64
 	dstIno   uint64
 	jobs     chan job
+	pending  sync.WaitGroup // jobs
 	links    links
 
 	files, dirs, bytes, reflinked atomic.Int64
@@ -109,7 +111,7 @@ func newCloner(src, dst int, o Options) (*cloner, error) {
 	if o.Workers <= 0 {
 		o.Workers = min(runtime.GOMAXPROCS(0), maxWorkers)
 	}
-	c := &cloner{options: o, dstRoot: dst, jobs: make(chan job, 16*o.Workers)}
+	c := &cloner{options: o, dstRoot: dst, jobs: make(chan job, 2*o.Workers)}
 	c.links.known = map[inode]*link{}
 	c.noReflink.Store(o.Reflink == Never)
 	c.noCopyRange.Store(o.Reflink == Never) // the kernel shares blocks there too
@@ -147,6 +149,7 @@ func (c *cloner) run(ctx context.Context) error {
 	if err := c.walk(ctx); err != nil {
 		fail(err)
 	}
+	c.pending.Wait()
 	close(c.jobs)
 	workers.Wait()
 	if ctx.Err() != nil {

@@ -12,12 +12,13 @@ const (
 	chunkBytes  = 16 << 20  // between two looks at the context
 	bufferBytes = 256 << 10 // of read and write
 	earlyBytes  = 1 << 20   // writeback of larger files starts at once
+	largeBytes  = 8 << 20   // others go on with the directory meanwhile
 
 	noCOWFlag = 0x00800000 // FS_NOCOW_FL, chattr +C
 )
 
 // copyContent fills the empty file dst.
-func (c *cloner) copyContent(ctx context.Context, b *buffers, src, dst int, st *unix.Stat_t) error {
+func (c *cloner) copyContent(ctx context.Context, b *buffers, e entry, src, dst int, st *unix.Stat_t) error {
 	if st.Size == 0 {
 		return nil
 	}
@@ -31,6 +32,9 @@ func (c *cloner) copyContent(ctx context.Context, b *buffers, src, dst int, st *
 			c.bytes.Add(st.Size)
 			return nil
 		}
+	}
+	if st.Size >= largeBytes {
+		c.share(e)
 	}
 	if err := c.copySparse(ctx, b, src, dst, st); err != nil {
 		return err

@@ -17,6 +17,8 @@ type directory struct {
 	name   string
 	stat   unix.Stat_t // of the original, before it was read
 
+	names []string // collected by the walk for the next job
+
 	mu       sync.Mutex
 	src, dst int // open while users > 0
 	users    int // pending jobs, and the walk while it hands out jobs

@@ -25,16 +25,16 @@ type link struct {
 	err  error
 }
 
-// first tells whether j is the first name met of its file. If so the caller
+// first tells whether e is the first name met of its file. If so the caller
 // makes it and calls made.
-func (l *links) first(j job, st *unix.Stat_t) (bool, *link) {
+func (l *links) first(e entry, st *unix.Stat_t) (bool, *link) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	key := inode{st.Dev, st.Ino}
 	if k, ok := l.known[key]; ok {
 		return false, k
 	}
-	k := &link{dir: j.dir, name: j.name, done: make(chan struct{})}
+	k := &link{dir: e.dir, name: e.name, done: make(chan struct{})}
 	l.known[key] = k
 	return true, k
 }
@@ -44,7 +44,7 @@ func (k *link) made(err error) {
 	close(k.done)
 }
 
-func (c *cloner) makeLink(ctx context.Context, j job, to *link) error {
+func (c *cloner) makeLink(ctx context.Context, e entry, to *link) error {
 	select {
 	case <-to.done:
 	case <-ctx.Done():
@@ -56,15 +56,15 @@ func (c *cloner) makeLink(ctx context.Context, j job, to *link) error {
 	if to.err != nil {
 		return nil // the first name's worker reports it
 	}
-	if to.dir == j.dir {
-		return ofCopy(unix.Linkat(j.dir.dst, to.name, j.dir.dst, j.name, 0))
+	if to.dir == e.dir {
+		return ofCopy(unix.Linkat(e.dir.dst, to.name, e.dir.dst, e.name, 0))
 	}
 	dir, err := c.openInCopy(to.dir.path(""))
 	if err != nil {
 		return ofCopy(err)
 	}
 	defer func() { _ = unix.Close(dir) }()
-	return ofCopy(unix.Linkat(dir, to.name, j.dir.dst, j.name, 0))
+	return ofCopy(unix.Linkat(dir, to.name, e.dir.dst, e.name, 0))
 }
 
 // openInCopy opens a directory of the copy by its path, however long.

@@ -15,8 +15,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/hostvol/hostvol/pkg/host/hosttest"
 )
 
 func must(t testing.TB, err error) {
@@ -61,7 +59,9 @@ func makeTree(t *testing.T, dir string) {
 	must(t, unix.Chmod(dir+"/setuid", 0o6755))
 	write("capable", "binary", 0o755)
 	must(t, os.Chown(dir+"/capable", 1000, 1000))
-	hosttest.Run(t, "setcap", "cap_net_raw+ep", dir+"/capable")
+	capability := binary.LittleEndian.AppendUint32(nil, 0x02000001)  // VFS_CAP_REVISION_2, effective
+	capability = binary.LittleEndian.AppendUint32(capability, 1<<13) // permitted: CAP_NET_RAW
+	xattr("capable", "security.capability", append(capability, make([]byte, 12)...))
 	write("attributes", "x", 0o664)
 	xattr("attributes", "user.small", []byte("value"))
 	xattr("attributes", "user.empty", nil)

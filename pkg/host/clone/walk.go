@@ -28,7 +28,7 @@ func (c *cloner) walk(ctx context.Context) error {
 		case err != nil:
 			err = fmt.Errorf("read directory %s: %w", d.path(""), err)
 		case !ok:
-			d, err = c.leave(d)
+			d, err = c.leave(ctx, d)
 		default:
 			d, err = c.entry(ctx, d, e)
 		}
@@ -58,21 +58,40 @@ func (c *cloner) entry(ctx context.Context, d *directory, e dirstack.Entry) (*di
 		}
 	}
 	if e.Type == unix.DT_DIR {
-		return c.enter(d, e.Name)
+		return c.enter(ctx, d, e.Name)
+	}
+	d.names = append(d.names, e.Name)
+	if len(d.names) < jobNames {
+		return d, nil
+	}
+	return d, c.dispatch(ctx, d)
+}
+
+// dispatch hands the names collected to the workers. The walk must stand in d.
+func (c *cloner) dispatch(ctx context.Context, d *directory) error {
+	if len(d.names) == 0 {
+		return nil
 	}
 	if err := d.hold(c.src.FD(), c.dst.FD()); err != nil {
-		return d, fmt.Errorf("copy %s: %w", d.path(e.Name), err)
+		return fmt.Errorf("copy %s: %w", d.path(d.names[0]), err)
 	}
 	d.acquire()
+	c.pending.Add(1)
+	j := job{dir: d, names: d.names}
+	d.names = nil
 	select {
-	case c.jobs <- job{dir: d, name: e.Name}:
-		return d, nil
+	case c.jobs <- j:
+		return nil
 	case <-ctx.Done():
-		return d, errors.Join(context.Cause(ctx), d.release(nil))
+		c.pending.Done()
+		return errors.Join(context.Cause(ctx), d.release(nil))
 	}
 }
 
-func (c *cloner) enter(d *directory, name string) (*directory, error) {
+func (c *cloner) enter(ctx context.Context, d *directory, name string) (*directory, error) {
+	if err := c.dispatch(ctx, d); err != nil {
+		return d, err
+	}
 	err := c.src.Enter(name)
 	switch {
 	case errors.Is(err, dirstack.ErrMountPoint):
@@ -106,7 +125,10 @@ func (c *cloner) mkdir(d *directory, name string, mode uint32) error {
 	return nil
 }
 
-func (c *cloner) leave(d *directory) (*directory, error) {
+func (c *cloner) leave(ctx context.Context, d *directory) (*directory, error) {
+	if err := c.dispatch(ctx, d); err != nil {
+		return d, err
+	}
 	if err := d.leave(c.src.FD(), c.dst.FD()); err != nil {
 		return nil, err
 	}

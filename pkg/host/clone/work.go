@@ -11,32 +11,70 @@ import (
 	"github.com/hostvol/hostvol/pkg/host/rmtree/dirstack"
 )
 
-// job is one entry that is not a directory.
+// job is some entries of one directory that are not directories. Workers take
+// them by many, as they would wait for each other to create in one directory.
 type job struct {
+	dir   *directory
+	names []string
+}
+
+const jobNames = 256
+
+// entry is one of a job, and the rest of the job after it.
+type entry struct {
 	dir  *directory
 	name string
+	rest *[]string
 }
 
 // work does jobs until there are no more. After a failure it only lets them go.
 func (c *cloner) work(ctx context.Context, fail func(error)) {
 	b := new(buffers)
 	for j := range c.jobs {
-		if ctx.Err() != nil {
-			_ = j.dir.release(nil)
-			continue
-		}
-		err := c.do(ctx, b, j)
+		err := c.doJob(ctx, b, j)
 		if err = errors.Join(err, j.dir.release(b)); err != nil {
 			fail(err)
 		}
+		c.pending.Done()
 	}
 }
 
-func (c *cloner) do(ctx context.Context, b *buffers, j job) error {
+func (c *cloner) doJob(ctx context.Context, b *buffers, j job) error {
+	for len(j.names) > 0 {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		e := entry{dir: j.dir, name: j.names[0], rest: &j.names}
+		j.names = j.names[1:]
+		if err := c.do(ctx, b, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// share gives the rest of a job to another worker, if one has time, before this
+// one copies a large file.
+func (c *cloner) share(e entry) {
+	if len(*e.rest) == 0 {
+		return
+	}
+	e.dir.acquire()
+	c.pending.Add(1)
+	select {
+	case c.jobs <- job{dir: e.dir, names: *e.rest}:
+		*e.rest = nil
+	default:
+		c.pending.Done()
+		_ = e.dir.release(nil) // not the last: this job is another user
+	}
+}
+
+func (c *cloner) do(ctx context.Context, b *buffers, e entry) error {
 	// Opening a device or a fifo could do something: look first.
-	path, err := dirstack.OpenPath(j.dir.src, j.name)
+	path, err := dirstack.OpenPath(e.dir.src, e.name)
 	if err == nil {
-		err = c.copyEntry(ctx, b, j, path)
+		err = c.copyEntry(ctx, b, e, path)
 		_ = unix.Close(path)
 	}
 	switch {
@@ -46,13 +84,13 @@ func (c *cloner) do(ctx context.Context, b *buffers, j job) error {
 	case errors.Is(err, errGone), errors.Is(err, fs.ErrNotExist), errors.Is(err, dirstack.ErrMountPoint):
 		return nil
 	}
-	return fmt.Errorf("copy %s: %w", j.dir.path(j.name), err)
+	return fmt.Errorf("copy %s: %w", e.dir.path(e.name), err)
 }
 
 // errGone: what was listed is not there any more.
 var errGone = errors.New("gone")
 
-func (c *cloner) copyEntry(ctx context.Context, b *buffers, j job, path int) error {
+func (c *cloner) copyEntry(ctx context.Context, b *buffers, e entry, path int) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(path, &st); err != nil {
 		return err
@@ -61,21 +99,21 @@ func (c *cloner) copyEntry(ctx context.Context, b *buffers, j job, path int) err
 	case unix.S_IFDIR:
 		return errGone // a directory took its place
 	case unix.S_IFREG:
-		return c.copyFile(ctx, b, j, path, &st)
+		return c.copyFile(ctx, b, e, path, &st)
 	}
 	if st.Nlink < 2 {
-		return c.copySpecial(b, j, path, &st)
+		return c.copySpecial(b, e, path, &st)
 	}
-	first, link := c.links.first(j, &st)
+	first, link := c.links.first(e, &st)
 	if !first {
-		return c.makeLink(ctx, j, link)
+		return c.makeLink(ctx, e, link)
 	}
-	err := c.copySpecial(b, j, path, &st)
+	err := c.copySpecial(b, e, path, &st)
 	link.made(err)
 	return err
 }
 
-func (c *cloner) copyFile(ctx context.Context, b *buffers, j job, path int, st *unix.Stat_t) (err error) {
+func (c *cloner) copyFile(ctx context.Context, b *buffers, e entry, path int, st *unix.Stat_t) (err error) {
 	src, err := dirstack.Reopen(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOATIME)
 	if err != nil {
 		return err
@@ -83,19 +121,19 @@ func (c *cloner) copyFile(ctx context.Context, b *buffers, j job, path int, st *
 	defer func() { _ = unix.Close(src) }()
 	made := func(error) {}
 	if st.Nlink > 1 {
-		first, link := c.links.first(j, st)
+		first, link := c.links.first(e, st)
 		if !first {
-			return c.makeLink(ctx, j, link)
+			return c.makeLink(ctx, e, link)
 		}
 		made = link.made
 	}
-	dst, err := create(j.dir.dst, j.name, st.Mode)
+	dst, err := create(e.dir.dst, e.name, st.Mode)
 	made(err)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unix.Close(dst)) }()
-	if err := c.copyContent(ctx, b, src, dst, st); err != nil {
+	if err := c.copyContent(ctx, b, e, src, dst, st); err != nil {
 		return err
 	}
 	return b.copyInode(src, dst, st)

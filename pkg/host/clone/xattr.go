@@ -20,29 +20,35 @@ const (
 	maxAttribute = 64 << 10 // XATTR_SIZE_MAX and XATTR_LIST_MAX, xattr(7)
 )
 
-// attributes are the extended attributes of one file.
-type attributes interface {
-	list(buf []byte) (int, error)
-	get(name string, buf []byte) (int, error)
-	set(name string, value []byte) error
-}
+// An original's and a copy's extended attributes.
+type (
+	source interface {
+		list(buf []byte) (int, error)
+		get(name string, buf []byte) (int, error)
+	}
+	target interface {
+		set(name string, value []byte) error
+	}
+)
 
-// fdAttributes are of an open file, pathAttributes of what a path names, which
-// is not followed if it is a link.
+// fdAttributes are of an open file, linkAttributes of what a link in /proc/self/fd
+// stands for, be it a symbolic link, and nameAttributes of what has that path.
 type (
 	fdAttributes   int
-	pathAttributes string
+	linkAttributes string
+	nameAttributes string
 )
 
 func (fd fdAttributes) list(b []byte) (int, error)          { return unix.Flistxattr(int(fd), b) }
 func (fd fdAttributes) get(n string, b []byte) (int, error) { return unix.Fgetxattr(int(fd), n, b) }
 func (fd fdAttributes) set(n string, v []byte) error        { return unix.Fsetxattr(int(fd), n, v, 0) }
 
-func (p pathAttributes) list(b []byte) (int, error)          { return unix.Llistxattr(string(p), b) }
-func (p pathAttributes) get(n string, b []byte) (int, error) { return unix.Lgetxattr(string(p), n, b) }
-func (p pathAttributes) set(n string, v []byte) error        { return unix.Lsetxattr(string(p), n, v, 0) }
+func (l linkAttributes) list(b []byte) (int, error)          { return unix.Listxattr(string(l), b) }
+func (l linkAttributes) get(n string, b []byte) (int, error) { return unix.Getxattr(string(l), n, b) }
 
-func (b *buffers) copyAttributes(from, to attributes) error {
+func (p nameAttributes) set(n string, v []byte) error { return unix.Lsetxattr(string(p), n, v, 0) }
+
+func (b *buffers) copyAttributes(from source, to target) error {
 	if b.names == nil {
 		b.names = make([]byte, maxAttribute)
 	}
@@ -65,7 +71,7 @@ func (b *buffers) copyAttributes(from, to attributes) error {
 	return nil
 }
 
-func (b *buffers) copyAttribute(from, to attributes, name string) error {
+func (b *buffers) copyAttribute(from source, to target, name string) error {
 	value := b.value(maxAttribute)
 	n, err := from.get(name, value)
 	if errors.Is(err, unix.ENODATA) {
