@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -49,8 +50,9 @@ type check struct {
 }
 
 const (
-	pass = "pass"
-	miss = "MISS"
+	pass    = "pass"
+	miss    = "MISS"
+	unclear = "unclear" // it looks missed, but Probe alone changed by more than a tenth
 )
 
 func verdict(reached bool) string {
@@ -144,6 +146,10 @@ func (r *report) growth(from, to *station, call string, allowed float64) {
 		Found:   fmt.Sprintf("%+.0f %%", found*100),
 		Target:  fmt.Sprintf("≤ %.0f %%", allowed*100),
 		Verdict: verdict(found <= allowed),
+	}
+	chance := grown(from, to, probe)
+	if c.Verdict == miss && math.Abs(chance) > 0.1 {
+		c.Verdict = unclear
 	}
 	if call == probe {
 		c.What += " (by chance)"

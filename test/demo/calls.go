@@ -49,7 +49,7 @@ func (w *walk) nodeUnpublish(ctx context.Context, target string) error {
 		return err
 	}
 	if _, err := os.Lstat(target); !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s is still there (%w)", target, err)
+		return errors.Join(fmt.Errorf("%s is still there", target), err)
 	}
 	return nil
 }
@@ -100,7 +100,7 @@ func (w *walk) overfill(context.Context) (asked, happened string, err error) {
 	asked = fmt.Sprintf("%s of data into a volume of %s", mib(2*size), mib(size))
 	written, err := w.fill("big", 2*size)
 	if !errors.Is(err, unix.EDQUOT) && !errors.Is(err, unix.ENOSPC) {
-		return asked, "", fmt.Errorf("%s were written, the last write gave %w; want EDQUOT", mib(written), err)
+		return asked, "", errors.Join(fmt.Errorf("%s were written, and not refused with EDQUOT", mib(written)), err)
 	}
 	if written > size || written < size*9/10 {
 		return asked, "", fmt.Errorf("%s got in, want a little less than %s", mib(written), mib(size))

@@ -118,7 +118,7 @@ func (w *walk) publishReadOnly(ctx context.Context) (asked, happened string, err
 	}
 	err = os.WriteFile(filepath.Join(w.second(), "forbidden"), nil, 0o600)
 	if !errors.Is(err, unix.EROFS) {
-		return asked, "", fmt.Errorf("a write through the read-only target gives %w, want EROFS", err)
+		return asked, "", errors.Join(errors.New("a write through the read-only target is not refused with EROFS"), err)
 	}
 	return asked, "the file can be read there; a write is refused: " + err.Error(), nil
 }
@@ -189,7 +189,7 @@ func (w *walk) restart(ctx context.Context) (asked, happened string, err error) 
 		return asked, "", err
 	}
 	if again, err := mountLine(w.target()); err != nil || again != mounted {
-		return asked, "", fmt.Errorf("the mount changed from %q to %q (%w)", mounted, again, err)
+		return asked, "", errors.Join(fmt.Errorf("the mount changed from %q to %q", mounted, again), err)
 	}
 	return asked, fmt.Sprintf("pid %d was ready in %s; the file was readable all the time, and the publish found its mount",
 		w.daemon.PID(), duration(w.daemon.Startup)), w.fileIsThere(w.target())
@@ -211,7 +211,7 @@ func (w *walk) remove(ctx context.Context) (asked, happened string, err error) {
 		return asked, "", err
 	}
 	if _, err := os.Lstat(w.onDisk()); !errors.Is(err, os.ErrNotExist) {
-		return asked, "", fmt.Errorf("%s is still there (%w)", w.onDisk(), err)
+		return asked, "", errors.Join(fmt.Errorf("%s is still there", w.onDisk()), err)
 	}
 	return asked, "one rename into the trash, whatever its size; it is purged after the retention of an hour", nil
 }
