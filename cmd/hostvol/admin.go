@@ -15,12 +15,12 @@ import (
 
 // asking makes a command that asks the running daemon.
 func asking(use, short string, args cobra.PositionalArgs, run func(c *cobra.Command, client *admin.Client, args []string) error) *cobra.Command {
-	var endpoint, file string
+	var endpoint, file, runDir string
 	c := &cobra.Command{
 		Use: use, Short: short, Args: args,
 		RunE: func(c *cobra.Command, args []string) error {
 			s := settings{file: file}
-			s.over.AdminEndpoint, s.over.NodeID = endpoint, "NODE" // only the socket is wanted
+			s.over.AdminEndpoint, s.over.RunDir, s.over.NodeID = endpoint, runDir, "NODE" // only the socket is wanted
 			cfg, err := s.load()
 			if err != nil {
 				return err
@@ -36,6 +36,7 @@ func asking(use, short string, args cobra.PositionalArgs, run func(c *cobra.Comm
 		},
 	}
 	addAdmin(c.Flags(), &endpoint)
+	addRunDir(c.Flags(), &runDir)
 	c.Flags().StringVar(&file, "config", "", "the daemon's configuration file, for the socket")
 	return c
 }
@@ -62,6 +63,10 @@ func pools() *cobra.Command {
 				method := p.Enforcement
 				if method == "" {
 					method = "-"
+				}
+				if !p.Open {
+					row(p.Name, p.Path, "-", "-", "-", "-", "-", "-", "-", state)
+					continue
 				}
 				row(p.Name, p.Path, p.Filesystem, method, strconv.Itoa(p.Volumes), size(p.ReservedBytes), size(p.LimitBytes), size(p.Available), size(p.TrashBytes), state)
 			}
@@ -178,7 +183,7 @@ func check() *cobra.Command {
 				}
 			})
 			if err == nil && len(faults) > 0 {
-				err = fmt.Errorf("%d faults", len(faults))
+				err = fmt.Errorf("something is wrong: %d found", len(faults))
 			}
 			return err
 		},
@@ -187,6 +192,7 @@ func check() *cobra.Command {
 	f.StringVar(&s.file, "config", "", "the daemon's configuration file")
 	f.StringArrayVar(&s.pools, "pool", nil, "NAME=PATH of a pool; may be repeated")
 	addAdmin(f, &s.over.AdminEndpoint)
+	addRunDir(f, &s.over.RunDir)
 	out.add(c)
 	return c
 }

@@ -30,12 +30,16 @@ func (s *settings) add(f *pflag.FlagSet) {
 	f.StringVar(&s.over.Driver, "driver-name", "", "name of the CSI driver (default hostvol.csi.io)")
 	f.StringVar(&s.over.MetricsAddress, "metrics-address", "", "HOST:PORT for /metrics and /healthz; none if empty")
 	f.StringVar(&s.over.RegistrationPath, "registration-path", "", "the kubelet's plugins_registry, to register without a sidecar")
-	f.StringVar(&s.over.RunDir, "run-dir", "", "directory for what does not outlive a boot (default /run/hostvol)")
+	addRunDir(f, &s.over.RunDir)
 	addAdmin(f, &s.over.AdminEndpoint)
 }
 
 func addAdmin(f *pflag.FlagSet, to *string) {
-	f.StringVar(to, "admin-endpoint", "", "socket of the admin commands, none for none (default unix:///run/hostvol/admin.sock)")
+	f.StringVar(to, "admin-endpoint", "", "socket of the admin commands, none for none (default unix://RUN-DIR/admin.sock)")
+}
+
+func addRunDir(f *pflag.FlagSet, to *string) {
+	f.StringVar(to, "run-dir", "", "directory for what does not outlive a boot (default /run/hostvol)")
 }
 
 // load reads the file, puts the flags over it, and checks the whole.

@@ -62,7 +62,7 @@ func trashPurge() *cobra.Command {
 		}
 		p, err := client.Purge(c.Context(), name)
 		if err == nil {
-			_, err = fmt.Fprintf(c.OutOrStdout(), "%d entries purged.\n", p.Entries)
+			_, err = fmt.Fprintf(c.OutOrStdout(), "Purged: %d.\n", p.Entries)
 		}
 		return err
 	})

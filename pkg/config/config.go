@@ -4,12 +4,10 @@
 package config
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 )
 
@@ -61,12 +59,12 @@ type Pool struct {
 	Path string `json:"path"`
 	// Limit of what may be promised, such as "500Gi"; nil for the filesystem's
 	// size.
-	Limit *resource.Quantity `json:"limit,omitempty"`
+	Limit *Size `json:"limit,omitempty"`
 	// Overcommit is the factor by which more may be promised; 0 means 1.
 	Overcommit float64 `json:"overcommit,omitempty"`
 	// Reserve stays free on the filesystem; nil for nothing on a filesystem of
 	// the pool's own, and a tenth of a shared one.
-	Reserve *resource.Quantity `json:"reserve,omitempty"`
+	Reserve *Size `json:"reserve,omitempty"`
 	// Create lets an empty directory become a pool.
 	Create bool `json:"create,omitempty"`
 	// RequireMount refuses a path that is not a mount point.
@@ -146,20 +144,3 @@ func (c *Config) Complete() {
 		c.Health.DeepInterval.Duration = 6 * time.Hour
 	}
 }
-
-// Duration is written as "90s", "24h" and so on.
-type Duration struct{ time.Duration }
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (d *Duration) UnmarshalJSON(data []byte) error {
-	var text string
-	if err := json.Unmarshal(data, &text); err != nil {
-		return fmt.Errorf("a duration such as \"24h\" is wanted, not %s", data)
-	}
-	var err error
-	d.Duration, err = time.ParseDuration(text)
-	return err
-}
-
-// MarshalJSON implements json.Marshaler.
-func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }

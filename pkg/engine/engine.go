@@ -110,7 +110,7 @@ type Engine interface {
 	// moving is not called and src stays as it is.
 	Import(ctx context.Context, item *safepath.Dir, src Entry, spec Spec, convert bool, moving func(Volume) error) (Volume, error)
 	// Export moves the volume's content out of the item to dst, which must not
-	// exist, as a plain directory without limits.
+	// exist, as a directory without limits. After an error nothing was moved.
 	Export(ctx context.Context, item *safepath.Dir, v Volume, dst Entry) error
 	// Apply makes the limit agree with v.Bytes and v.Enforced. It may be
 	// repeated: at growth, and for every volume at start-up.

@@ -14,7 +14,7 @@ type pools struct {
 
 	open, enforced, healthy, total, limit, reserved, free, available *prometheus.Desc
 	volumeCount, quarantined, trashBytes, trashEntries, oldest       *prometheus.Desc
-	findings                                                         *prometheus.Desc
+	findings, volumeFindings                                         *prometheus.Desc
 }
 
 func newPools(volumes *volume.Service) *pools {
@@ -22,21 +22,22 @@ func newPools(volumes *volume.Service) *pools {
 		return prometheus.NewDesc("hostvol_"+name, help, append([]string{"pool"}, labels...), nil)
 	}
 	return &pools{
-		volumes:      volumes,
-		open:         desc("pool_open", "1 when the configured pool is open."),
-		enforced:     desc("pool_enforced", "1 when the pool can enforce sizes.", "method"),
-		healthy:      desc("pool_writable", "1 when the pool takes writes."),
-		total:        desc("pool_filesystem_bytes", "Size of the pool's filesystem."),
-		free:         desc("pool_filesystem_free_bytes", "Free bytes of the pool's filesystem."),
-		limit:        desc("pool_limit_bytes", "Bytes that may be promised, overcommitment included."),
-		reserved:     desc("pool_reserved_bytes", "Sum of the sizes of all that is in the pool."),
-		available:    desc("pool_available_bytes", "Size of the largest volume that can be made."),
-		volumeCount:  desc("pool_volumes", "Number of volumes."),
-		quarantined:  desc("pool_quarantined_items", "Number of items that cannot be understood."),
-		trashBytes:   desc("pool_trash_bytes", "Sum of the sizes of what is in the trash."),
-		trashEntries: desc("pool_trash_entries", "Number of deleted volumes that are not purged."),
-		oldest:       desc("pool_purge_backlog_seconds", "How long ago the oldest entry of the trash should have been purged."),
-		findings:     desc("pool_findings", "Health findings about the pool.", "reason"),
+		volumes:        volumes,
+		open:           desc("pool_open", "1 when the configured pool is open."),
+		enforced:       desc("pool_enforced", "1 when the pool can enforce sizes.", "method"),
+		healthy:        desc("pool_writable", "1 when the pool takes writes."),
+		total:          desc("pool_filesystem_bytes", "Size of the pool's filesystem."),
+		free:           desc("pool_filesystem_free_bytes", "Free bytes of the pool's filesystem."),
+		limit:          desc("pool_limit_bytes", "Bytes that may be promised, overcommitment included."),
+		reserved:       desc("pool_reserved_bytes", "Sum of the sizes of all that is in the pool."),
+		available:      desc("pool_available_bytes", "Size of the largest volume that can be made."),
+		volumeCount:    desc("pool_volumes", "Number of volumes."),
+		quarantined:    desc("pool_quarantined_items", "Number of items that cannot be understood."),
+		trashBytes:     desc("pool_trash_bytes", "Sum of the sizes of what is in the trash."),
+		trashEntries:   desc("pool_trash_entries", "Number of deleted volumes that are not purged."),
+		oldest:         desc("pool_purge_backlog_seconds", "How long ago the oldest entry of the trash should have been purged."),
+		findings:       desc("pool_findings", "Health findings about the pool.", "reason"),
+		volumeFindings: prometheus.NewDesc("hostvol_volume_findings", "Number of volumes with a health finding.", []string{"reason"}, nil),
 	}
 }
 
@@ -73,6 +74,9 @@ func (c *pools) Collect(ch chan<- prometheus.Metric) {
 	counts := map[[2]string]float64{}
 	for _, f := range c.volumes.StorageHealth() {
 		counts[[2]string{f.Pool, f.Reason}]++
+	}
+	for reason, n := range c.volumes.FindingCounts() {
+		gauge(c.volumeFindings, float64(n), reason)
 	}
 	for key, n := range counts {
 		gauge(c.findings, n, key[0], key[1])

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 
 	"github.com/hostvol/hostvol/pkg/engine"
+	"github.com/hostvol/hostvol/pkg/host/safepath"
 )
 
 // Adopt makes the volume rec.ID of the directory src, which lies outside the
@@ -50,7 +52,7 @@ func (p *Pool) takeOver(ctx context.Context, rec Record, src engine.Entry, spec 
 	if err := p.staging.Mkdir(rec.ID, 0o700); err != nil {
 		return rec, false, err
 	}
-	item, err := p.staging.OpenDir(rec.ID)
+	item, err := p.visible(rec.ID)
 	if err != nil {
 		return rec, false, err
 	}
@@ -123,10 +125,36 @@ func (p *Pool) Release(ctx context.Context, id string, dst engine.Entry) error {
 }
 
 func (p *Pool) export(ctx context.Context, rec Record, dst engine.Entry) error {
-	item, err := p.staging.OpenDir(rec.ID)
+	item, err := p.visible(rec.ID)
 	if err != nil {
 		return err
 	}
 	defer item.Close() //nolint:errcheck // nothing was written through it
 	return p.engines[rec.Engine].Export(ctx, item, rec.Volume, dst)
+}
+
+// visible opens an item in staging/ by the pool's path, and not through the
+// pool's own mount: a rename works within one mount only, and what is adopted
+// lies outside the pool.
+func (p *Pool) visible(id string) (*safepath.Dir, error) {
+	mine, err := p.staging.OpenDir(id)
+	if err != nil {
+		return nil, err
+	}
+	defer mine.Close() //nolint:errcheck // read only
+	root, err := safepath.OpenRoot(p.cfg.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close() //nolint:errcheck // read only
+	item, err := root.OpenDir(filepath.Join(stagingDir, id))
+	if err != nil {
+		return nil, err
+	}
+	want, werr := mine.Identity()
+	have, herr := item.Identity()
+	if err := errors.Join(werr, herr); err != nil || want != have {
+		return nil, errors.Join(fmt.Errorf("%w: %s does not show the pool any more", ErrNotPool, p.cfg.Path), err, item.Close())
+	}
+	return item, nil
 }

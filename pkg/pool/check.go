@@ -25,14 +25,12 @@ const (
 	FaultLayout   = "PoolLayout"
 	FaultRecord   = "RecordUnreadable"
 	FaultProject  = "ProjectSharedByTwo"
-	FaultLeftover = "LeftoverInStaging"
 	FaultTrash    = "TrashUnreadable"
 )
 
 // Content is what a check found on the disk.
 type Content struct {
 	Volumes, Trash map[string]Record
-	Staging        []string
 	Faults         []Fault
 }
 
@@ -46,7 +44,7 @@ type Content struct {
 //   - each entry of trash/ has a readable name and record.
 //
 // It changes nothing. What a running daemon does meanwhile may show up as a
-// fault; staging is listed, since only without a daemon is it a leftover.
+// fault.
 func Check(ctx context.Context, cfg Config, engines map[string]engine.Engine) (Content, error) {
 	c := Content{Volumes: map[string]Record{}, Trash: map[string]Record{}}
 	root, err := safepath.OpenRoot(cfg.Path)
@@ -61,7 +59,6 @@ func Check(ctx context.Context, cfg Config, engines map[string]engine.Engine) (C
 	err = errors.Join(
 		c.each(root, VolumesDir, func(dir *safepath.Dir, name string) { c.volume(ctx, dir, name, engines, projects) }),
 		c.each(root, trashDir, func(dir *safepath.Dir, name string) { c.trash(dir, name, projects) }),
-		c.each(root, stagingDir, func(_ *safepath.Dir, name string) { c.Staging = append(c.Staging, name) }),
 	)
 	return c, errors.Join(err, ctx.Err())
 }

@@ -66,5 +66,13 @@ func (p *Pool) Quarantine(id string, why error) {
 	if it, ok := p.volumes.Delete(id); ok {
 		p.ledger.remove(it.rec.Bytes, it.used)
 		p.ledger.add(it.rec.Bytes, unknown)
+		p.aside += it.rec.Bytes
 	}
+}
+
+// Aside is the part of what is reserved that belongs to quarantined volumes.
+func (p *Pool) Aside() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.aside
 }

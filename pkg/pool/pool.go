@@ -76,6 +76,7 @@ type Pool struct {
 	trash      btree.Map[string, *TrashEntry]
 	quarantine map[string]error
 	ledger     ledger
+	aside      int64
 	failed     error
 }
 

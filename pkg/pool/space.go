@@ -121,8 +121,13 @@ func (p *Pool) Space() (Space, error) {
 	return p.ledger.space(p.cfg, fs, p.dedicated, others), nil
 }
 
-// reserve books size bytes, or tells by an ErrNoSpace that they are not there.
-func (p *Pool) reserve(size int64) error {
+// Fits tells by an ErrNoSpace or ErrTooLarge that size bytes are not there.
+func (p *Pool) Fits(size int64) error { return p.book(size, false) }
+
+// reserve books size bytes, or fails as Fits does.
+func (p *Pool) reserve(size int64) error { return p.book(size, true) }
+
+func (p *Pool) book(size int64, really bool) error {
 	fs, err := p.root.Space()
 	if err != nil {
 		return fmt.Errorf("space of pool %s: %w", p.cfg.Name, err)
@@ -138,7 +143,9 @@ func (p *Pool) reserve(size int64) error {
 		return fmt.Errorf("%w %s: %d bytes asked, %d of %d available (%d promised, %d of these in the trash; %d free on the disk)",
 			ErrNoSpace, p.cfg.Name, size, s.Available, s.Limit, s.Reserved, s.Trash, s.Free)
 	}
-	p.ledger.add(size, 0)
+	if really {
+		p.ledger.add(size, 0)
+	}
 	return nil
 }
 

@@ -68,7 +68,7 @@ func (s *Service) Adopt(ctx context.Context, r AdoptRequest) (Volume, error) {
 	}
 	if r.DryRun {
 		rec.Enforced = r.Convert
-		return s.volume(p, rec), nil
+		return s.volume(p, rec), classify(p.Fits(size))
 	}
 	rec, err = p.Adopt(ctx, rec, src, engine.Spec{Bytes: size, Enforce: rec.Enforce}, r.Convert)
 	if err != nil {

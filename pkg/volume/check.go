@@ -87,7 +87,7 @@ func compareIndex(p *pool.Pool, c pool.Content) []Fault {
 	bad := func(item, reason, format string, args ...any) {
 		out = append(out, Fault{Pool: p.Name(), Item: item, Reason: reason, Message: fmt.Sprintf(format, args...)})
 	}
-	var sizes int64
+	sizes := p.Aside()
 	for _, rec := range p.After("", 0) {
 		sizes += rec.Bytes
 		if on, ok := c.Volumes[rec.ID]; !ok {
@@ -106,7 +106,7 @@ func compareIndex(p *pool.Pool, c pool.Content) []Fault {
 	}
 	if space, err := p.Space(); err != nil {
 		bad("", PoolMissing, "%v", err)
-	} else if space.Reserved != sizes {
+	} else if failed := errors.Is(p.Failure(), pool.ErrFailed); space.Reserved != sizes && !failed { // a failed pool keeps reservations
 		bad("", FaultAccount, "%d bytes are reserved, the volumes and the trash add up to %d", space.Reserved, sizes)
 	}
 	return out
@@ -129,7 +129,7 @@ func (s *Service) checkMounts(cfg pool.Config, table []mount.Entry, c pool.Conte
 }
 
 // CheckOffline checks a pool whose daemon is not running. What is in staging is
-// a leftover then, which the next start removes.
+// no fault: the next start removes it.
 func CheckOffline(ctx context.Context, cfg pool.Config, engines map[string]engine.Engine) ([]Fault, error) {
 	content, err := pool.Check(ctx, cfg, engines)
 	if err != nil {

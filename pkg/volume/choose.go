@@ -43,7 +43,7 @@ func (s *Service) candidates(params parameters) (fit []*pool.Pool, why []string,
 // choose finds the pool for a new volume: the one asked for, or of those that
 // qualify the one with the most space left. Whether it has enough, the pool
 // tells when it reserves.
-func (s *Service) choose(params parameters) (*pool.Pool, engine.Engine, error) {
+func (s *Service) choose(params parameters, size int64) (*pool.Pool, engine.Engine, error) {
 	fit, why, err := s.candidates(params)
 	if err != nil {
 		return nil, nil, err
@@ -60,7 +60,7 @@ func (s *Service) choose(params parameters) (*pool.Pool, engine.Engine, error) {
 		if err != nil {
 			return nil, nil, classify(err)
 		}
-		if space.Available > most {
+		if space.Available > most && size <= space.Limit {
 			best, most = p, space.Available
 		}
 	}

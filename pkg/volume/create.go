@@ -81,7 +81,7 @@ func (s *Service) Create(ctx context.Context, r CreateRequest) (Volume, error) {
 	if err := s.sure(want.ID); err != nil {
 		return Volume{}, err
 	}
-	p, e, err := s.choose(params)
+	p, e, err := s.choose(params, size)
 	if err != nil {
 		return Volume{}, err
 	}

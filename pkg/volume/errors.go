@@ -3,6 +3,7 @@ package volume
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/hostvol/hostvol/pkg/host/errno"
 	"github.com/hostvol/hostvol/pkg/pool"
@@ -29,14 +30,42 @@ var (
 	ErrExhausted = errors.New("resources exhausted")
 	// ErrUnavailable: it cannot be told while a pool is not open.
 	ErrUnavailable = errors.New("unavailable")
+	// ErrToken: a page cannot begin there.
+	ErrToken = errors.New("invalid starting token")
 )
 
 // invalid makes an ErrInvalid.
 func invalid(format string, args ...any) error { return kind(ErrInvalid, format, args...) }
 
-func kind(is error, format string, args ...any) error {
-	return fmt.Errorf("%w: %w", is, fmt.Errorf(format, args...))
+// kinded is an error of one kind. What it wraps can be found with errors.Is and
+// errors.As as usual, but for other kinds: the outermost counts.
+type kinded struct {
+	kind, err error
 }
+
+func kind(of error, format string, args ...any) error {
+	return kinded{of, fmt.Errorf(format, args...)}
+}
+
+// Error implements error.
+func (k kinded) Error() string { return k.kind.Error() + ": " + k.err.Error() }
+
+// Is implements errors.Is.
+func (k kinded) Is(target error) bool {
+	if isKind(target) {
+		return target == k.kind //nolint:errorlint // kinds are compared as they are
+	}
+	return errors.Is(k.err, target)
+}
+
+// As implements errors.As.
+func (k kinded) As(target any) bool { return errors.As(k.err, target) }
+
+func kinds() []error {
+	return []error{ErrInvalid, ErrNotFound, ErrExists, ErrBusy, ErrInUse, ErrState, ErrOutOfRange, ErrExhausted, ErrUnavailable, ErrToken}
+}
+
+func isKind(err error) bool { return slices.Contains(kinds(), err) }
 
 // classify adds the kind to an error that comes from a pool or from the kernel.
 // An error that has one keeps it; what is not known stays as it is.
@@ -59,7 +88,7 @@ func classify(err error) error {
 		{errno.Busy, ErrInUse},
 	} {
 		if err != nil && c.is(err) && !hasKind(err) {
-			return fmt.Errorf("%w: %w", c.kind, err)
+			return kinded{c.kind, err}
 		}
 	}
 	return err
@@ -70,10 +99,5 @@ func is(target error) func(error) bool {
 }
 
 func hasKind(err error) bool {
-	for _, k := range []error{ErrInvalid, ErrNotFound, ErrExists, ErrBusy, ErrInUse, ErrState, ErrOutOfRange, ErrExhausted, ErrUnavailable} {
-		if errors.Is(err, k) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(kinds(), func(k error) bool { return errors.Is(err, k) })
 }

@@ -72,6 +72,3 @@ func decodeToken(token string) (string, error) {
 	}
 	return fields[1], nil
 }
-
-// ErrToken means that a page cannot begin there.
-var ErrToken = errors.New("invalid starting token")

@@ -81,6 +81,17 @@ func (c *healthCache) all() map[string][]Finding {
 	return maps.Clone(c.by)
 }
 
+// FindingCounts tells how many volumes the last round found each reason on.
+func (s *Service) FindingCounts() map[string]int {
+	out := map[string]int{}
+	for _, found := range s.health.all() {
+		for _, f := range found {
+			out[f.Reason]++
+		}
+	}
+	return out
+}
+
 // VolumeHealth looks at one volume now. path is a target at which it should be
 // mounted, "" for none.
 func (s *Service) VolumeHealth(ctx context.Context, handle, path string) ([]Finding, error) {

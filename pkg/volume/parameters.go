@@ -24,7 +24,7 @@ const foreignPrefix = "csi.storage.k8s.io/"
 // the directory above it is root's.
 const defaultMode = 0o777
 
-// maxID is the largest uid or gid; the one above means "leave as it is".
+// maxOwner is the largest uid or gid; the one above means "leave as it is".
 const maxOwner = 1<<32 - 2
 
 // parameters are those of a class, understood.

@@ -3,9 +3,9 @@
 // a btrfs subvolume, or by a project quota on XFS and ext4. Elsewhere the
 // directory is plain and its size is not enforced, and it says so.
 //
-// Directory quotas bind by accident and bind pods that have a user namespace of
-// their own. An owner in the host's user namespace can take files out of their
-// project, or make a nested subvolume. Inspect finds both.
+// Directory quotas stop accidents, not attackers. Who owns a file in the host's
+// user namespace can take it out of its project, and on btrfs any user can make
+// a nested subvolume, which has no limit. Inspect finds both.
 package directory
 
 import (
@@ -42,9 +42,12 @@ type method interface {
 	make(item *safepath.Dir, bytes int64, on bool) (engine.Volume, error)
 	// convert makes data of the directory src, limited.
 	convert(ctx context.Context, item *safepath.Dir, src engine.Entry, bytes int64, moving func(engine.Volume) error) (engine.Volume, error)
-	// apply sets the limit to v's, or takes it off; it is called for enforced
-	// volumes, and for others at export.
-	apply(ctx context.Context, dir *safepath.Dir, v engine.Volume) error
+	// apply sets the limit of an enforced volume.
+	apply(dir *safepath.Dir, v engine.Volume) error
+	// lift lets the directory of an enforced volume go unlimited, relimit undoes
+	// that. What belongs to the volume is released later, by forget.
+	lift(ctx context.Context, dir *safepath.Dir, v engine.Volume) error
+	relimit(ctx context.Context, dir *safepath.Dir, v engine.Volume) error
 	usage(dir *safepath.Dir, v engine.Volume) (engine.Usage, error)
 	inspect(ctx context.Context, dir *safepath.Dir, v engine.Volume, deep bool) ([]engine.Problem, error)
 	known(item *safepath.Dir, v engine.Volume)
@@ -132,18 +135,22 @@ func (e *Engine) Import(ctx context.Context, item *safepath.Dir, src engine.Entr
 
 // Export implements engine.Engine.
 func (e *Engine) Export(ctx context.Context, item *safepath.Dir, v engine.Volume, dst engine.Entry) error {
-	if v.Enforced {
-		dir, err := item.OpenDir(data)
-		if err != nil {
-			return err
-		}
-		defer dir.Close() //nolint:errcheck // durable with the rename
-		v.Enforced = false
-		if err := e.method.apply(ctx, dir, v); err != nil {
-			return err
-		}
+	from := engine.Entry{Parent: item, Name: data}
+	if !v.Enforced {
+		return move(from, dst)
 	}
-	return move(engine.Entry{Parent: item, Name: data}, dst)
+	dir, err := item.OpenDir(data)
+	if err != nil {
+		return err
+	}
+	defer dir.Close() //nolint:errcheck // durable with the rename
+	if err := e.method.lift(ctx, dir, v); err != nil {
+		return errors.Join(err, e.method.relimit(context.WithoutCancel(ctx), dir, v))
+	}
+	if err := move(from, dst); err != nil {
+		return errors.Join(err, e.method.relimit(context.WithoutCancel(ctx), dir, v))
+	}
+	return nil
 }
 
 func move(from, to engine.Entry) error {
@@ -155,7 +162,7 @@ func move(from, to engine.Entry) error {
 }
 
 // Apply implements engine.Engine.
-func (e *Engine) Apply(ctx context.Context, item *safepath.Dir, v engine.Volume) error {
+func (e *Engine) Apply(_ context.Context, item *safepath.Dir, v engine.Volume) error {
 	if !v.Enforced {
 		return nil
 	}
@@ -164,7 +171,7 @@ func (e *Engine) Apply(ctx context.Context, item *safepath.Dir, v engine.Volume)
 		return err
 	}
 	defer dir.Close() //nolint:errcheck // nothing was written through it
-	return e.method.apply(ctx, dir, v)
+	return e.method.apply(dir, v)
 }
 
 // Known implements engine.Engine.

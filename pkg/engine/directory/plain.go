@@ -24,9 +24,13 @@ func (p plain) convert(context.Context, *safepath.Dir, engine.Entry, int64, func
 }
 
 // apply is asked of a volume that was made while its pool had quotas.
-func (p plain) apply(context.Context, *safepath.Dir, engine.Volume) error {
+func (p plain) apply(*safepath.Dir, engine.Volume) error {
 	return fmt.Errorf("%w: %s", ErrNoQuota, p.reason)
 }
+
+func (plain) lift(context.Context, *safepath.Dir, engine.Volume) error { return nil }
+
+func (plain) relimit(context.Context, *safepath.Dir, engine.Volume) error { return nil }
 
 func (plain) usage(dir *safepath.Dir, _ engine.Volume) (engine.Usage, error) {
 	return filesystemUsage(dir)

@@ -22,7 +22,7 @@ type projects struct {
 func openProjects(o Options) (method, error) {
 	q, err := quota.Open(o.Root.FD())
 	if errors.Is(err, quota.ErrUnsupported) {
-		return plain{reason: fmt.Sprintf("%v; mount the filesystem with prjquota", err)}, nil
+		return plain{reason: err.Error()}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -108,14 +108,16 @@ func (p *projects) convert(ctx context.Context, item *safepath.Dir, src engine.E
 	return v, move(src, engine.Entry{Parent: item, Name: data})
 }
 
-func (p *projects) apply(ctx context.Context, dir *safepath.Dir, v engine.Volume) error {
-	if v.Enforced {
-		return p.quota.SetLimit(v.Project, v.Bytes)
-	}
-	if err := quota.SetTree(ctx, dir.FD(), 0); err != nil {
-		return err
-	}
-	return p.release(v.Project)
+func (p *projects) apply(_ *safepath.Dir, v engine.Volume) error {
+	return p.quota.SetLimit(v.Project, v.Bytes)
+}
+
+func (p *projects) lift(ctx context.Context, dir *safepath.Dir, _ engine.Volume) error {
+	return quota.SetTree(ctx, dir.FD(), 0)
+}
+
+func (p *projects) relimit(ctx context.Context, dir *safepath.Dir, v engine.Volume) error {
+	return quota.SetTree(ctx, dir.FD(), v.Project)
 }
 
 func (p *projects) usage(dir *safepath.Dir, v engine.Volume) (engine.Usage, error) {

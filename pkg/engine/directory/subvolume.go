@@ -30,6 +30,9 @@ type subvolumes struct {
 	stale []uint64
 }
 
+// notSubvolume is what becomes of a volume that was restored file by file.
+const notSubvolume = "its data directory is not a subvolume; it was probably restored file by file. See \"Restore\" in docs/operations.md"
+
 // trial is a name in staging/ that no volume can have.
 const trial = ".trial"
 
@@ -118,12 +121,12 @@ func (s *subvolumes) convert(ctx context.Context, item *safepath.Dir, src engine
 	return v, err
 }
 
-func (s *subvolumes) apply(_ context.Context, dir *safepath.Dir, v engine.Volume) error {
+func (s *subvolumes) apply(dir *safepath.Dir, v engine.Volume) error {
 	if s.off != "" {
 		return fmt.Errorf("%w: %s", ErrNoQuota, s.off)
 	}
-	if !v.Enforced {
-		return btrfs.SetLimit(dir.FD(), 0)
+	if err := isSubvolume(dir); err != nil {
+		return err
 	}
 	u, err := btrfs.ReadUsage(dir.FD())
 	if err == nil && u.Limit == v.Bytes { // spares a transaction for each volume at start-up
@@ -132,9 +135,33 @@ func (s *subvolumes) apply(_ context.Context, dir *safepath.Dir, v engine.Volume
 	return btrfs.SetLimit(dir.FD(), v.Bytes)
 }
 
+// isSubvolume fails for a plain directory: there a limit, or a usage, would be
+// that of the subvolume around it, which may be the whole pool.
+func isSubvolume(dir *safepath.Dir) error {
+	is, err := btrfs.IsSubvolume(dir.FD())
+	if err == nil && !is {
+		err = fmt.Errorf("%w: %s", ErrNoQuota, notSubvolume)
+	}
+	return err
+}
+
+func (s *subvolumes) lift(_ context.Context, dir *safepath.Dir, _ engine.Volume) error {
+	if err := isSubvolume(dir); err != nil {
+		return nil //nolint:nilerr // a plain directory has no limit
+	}
+	return btrfs.SetLimit(dir.FD(), 0)
+}
+
+func (s *subvolumes) relimit(_ context.Context, dir *safepath.Dir, v engine.Volume) error {
+	return s.apply(dir, v)
+}
+
 func (s *subvolumes) usage(dir *safepath.Dir, v engine.Volume) (engine.Usage, error) {
+	if isSubvolume(dir) != nil {
+		return filesystemUsage(dir)
+	}
 	u, err := btrfs.ReadUsage(dir.FD())
-	if err != nil {
+	if err != nil { // quotas were switched off
 		return filesystemUsage(dir)
 	}
 	space, err := dir.Space()
@@ -160,7 +187,7 @@ func (s *subvolumes) inspect(_ context.Context, dir *safepath.Dir, v engine.Volu
 	if is, err := btrfs.IsSubvolume(dir.FD()); err != nil {
 		return nil, err
 	} else if !is {
-		return []engine.Problem{quotaOff("its data directory is not a subvolume; it was probably copied by hand. Adopt it with --convert")}, nil
+		return []engine.Problem{quotaOff(notSubvolume)}, nil
 	}
 	var found []engine.Problem
 	if u, err := btrfs.ReadUsage(dir.FD()); err != nil {
