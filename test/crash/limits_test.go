@@ -1,7 +1,9 @@
 package crash
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -11,14 +13,12 @@ import (
 // limits reads the limit in bytes of each subvolume, by its path in the filesystem; -1 for none. stale counts
 // the qgroups whose subvolume is gone. Source: btrfs-qgroup(8).
 func (w *world) limits() (limits map[string]int64, stale int, err error) {
-	command := exec.Command("btrfs", "qgroup", "show", "-re", "--raw", w.fs.mount)
-	command.Env = []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
-	out, err := command.CombinedOutput()
+	out, err := btrfs("qgroup", "show", "-re", "--raw", w.fs.mount)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%v: %w: %s", command.Args, err, out)
+		return nil, 0, err
 	}
 	limits = map[string]int64{}
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(out) {
 		fields := strings.Fields(line)
 		if len(fields) < 6 || !strings.HasPrefix(fields[0], "0/") {
 			continue
@@ -53,4 +53,27 @@ func (w *world) limitFaults(v view) []string {
 		}
 	}
 	return out
+}
+
+// noStaleQgroups waits until the kernel has freed what was deleted. A qgroup that is left then was lost, and
+// makes every commit a little slower.
+func (w *world) noStaleQgroups() error {
+	var problem error
+	err := until("for the qgroups of deleted subvolumes to go", func() bool {
+		_, problem = btrfs("filesystem", "sync", w.fs.mount)
+		_, stale, err := w.limits()
+		problem = errors.Join(problem, err)
+		return problem != nil || stale == 0
+	})
+	return errors.Join(err, problem)
+}
+
+func btrfs(args ...string) (string, error) {
+	command := exec.Command("btrfs", args...)
+	command.Env = append(os.Environ(), "LC_ALL=C")
+	out, err := command.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%v: %w: %s", command.Args, err, out)
+	}
+	return string(out), err
 }

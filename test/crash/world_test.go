@@ -3,7 +3,7 @@ package crash
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,7 +86,10 @@ func (w *world) start(ctx context.Context) error {
 		return err
 	}
 	w.daemon, err = daemon.Start(ctx, daemon.Options{
-		Binary: binary, Dir: w.dir, Args: []string{"--config", w.configFile()}, Env: []string{daemonVariable + "=1"},
+		Binary: binary, Dir: w.dir, Args: []string{"--config", w.configFile()}, Env: []string{
+			daemonVariable + "=1",
+			"GORACE=atexit_sleep_ms=0", // the second that the race detector else waits at each end
+		},
 	})
 	if err == nil {
 		w.connect()
@@ -118,7 +121,7 @@ func (w *world) checkOffline(ctx context.Context) ([]admin.Fault, error) {
 	cfg.Complete()
 	faults, online, err := app.Check(ctx, cfg)
 	if online {
-		err = fmt.Errorf("a daemon answered that should be dead: %v", err)
+		err = errors.Join(errors.New("a daemon answered that should be dead"), err)
 	}
 	return faults, err
 }
