@@ -19,6 +19,8 @@ const bufSize = 32 << 10
 
 // reader reads one directory. Its position survives the closing of the
 // descriptor: cookies of ext4, XFS and btrfs stay valid, as NFS needs them to.
+// On tmpfs before 6.6 they are counts: there, entries that are made or removed
+// while the walk is far below may be seen twice or not at all.
 type reader struct {
 	buf    []byte
 	unread []byte

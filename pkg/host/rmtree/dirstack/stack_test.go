@@ -65,7 +65,7 @@ func TestDepth(t *testing.T) {
 
 // Reading a directory goes on where it was after its descriptor was closed.
 func TestReadingSurvivesDepth(t *testing.T) {
-	for _, dir := range []string{t.TempDir(), hosttest.XFS(t, 300, ""), hosttest.BtrfsNoQuota(t, 128)} {
+	for _, dir := range []string{hosttest.Ext4(t, 64, ""), hosttest.XFS(t, 300, ""), hosttest.BtrfsNoQuota(t, 128)} {
 		const wide = 3000
 		for i := range wide {
 			must(t, os.WriteFile(fmt.Sprintf("%s/file-%d", dir, i), nil, 0o600))
