@@ -61,7 +61,7 @@ func prepareWorld(t *testing.T, fs *filesystem, change func(*config.Config)) *wo
 	}
 	w.config = config.Config{
 		RunDir: filepath.Join(dir, "run"),
-		Pools:  []config.Pool{{Name: poolName, Path: w.pool, Limit: resource.NewQuantity(poolBytes, resource.BinarySI), Create: true}},
+		Pools:  []config.Pool{{Name: poolName, Path: w.pool, Limit: &config.Size{Quantity: *resource.NewQuantity(poolBytes, resource.BinarySI)}, Create: true}},
 		Trash:  config.Trash{Retention: config.Duration{Duration: time.Hour}},
 	}
 	if change != nil {
