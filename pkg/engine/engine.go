@@ -85,11 +85,13 @@ type Problem struct {
 
 // The reasons of problems.
 const (
-	DataMissing     = "DataMissing"
-	LimitMissing    = "LimitMissing"
-	QuotaOff        = "QuotaOff"
-	NestedSubvolume = "NestedSubvolumes"
-	OutsideProject  = "FilesOutsideProject"
+	DataMissing  = "DataMissing"
+	LimitMissing = "LimitMissing"
+	QuotaOff     = "QuotaOff"
+	// QuotaInconsistent: the kernel has lost count.
+	QuotaInconsistent = "QuotaInconsistent"
+	NestedSubvolume   = "NestedSubvolumes"
+	OutsideProject    = "FilesOutsideProject"
 )
 
 // Engine makes volumes of one kind in one pool. All methods are safe for

@@ -177,11 +177,11 @@ func (s *subvolumes) usage(dir *safepath.Dir, v engine.Volume) (engine.Usage, er
 }
 
 func (s *subvolumes) inspect(_ context.Context, dir *safepath.Dir, v engine.Volume, _ bool) ([]engine.Problem, error) {
-	mode, err := btrfs.QuotaMode(dir.FD())
+	quota, err := btrfs.QuotaStatus(dir.FD())
 	if err != nil {
 		return nil, err
 	}
-	if mode != btrfs.Qgroup {
+	if quota.Mode != btrfs.Qgroup {
 		return []engine.Problem{quotaOff("quotas were switched off on this btrfs; run `btrfs quota enable` and restart the daemon")}, nil
 	}
 	if is, err := btrfs.IsSubvolume(dir.FD()); err != nil {
@@ -190,6 +190,12 @@ func (s *subvolumes) inspect(_ context.Context, dir *safepath.Dir, v engine.Volu
 		return []engine.Problem{quotaOff(notSubvolume)}, nil
 	}
 	var found []engine.Problem
+	if quota.Inconsistent && !quota.Rescanning {
+		found = append(found, engine.Problem{
+			Reason:  engine.QuotaInconsistent,
+			Message: "btrfs has marked its quotas inconsistent, and limits may not bind; run `btrfs quota rescan` on the pool's filesystem",
+		})
+	}
 	if u, err := btrfs.ReadUsage(dir.FD()); err != nil {
 		return nil, err
 	} else if u.Limit != v.Bytes {
