@@ -118,6 +118,7 @@ func TestThePoolsDiskIsGone(t *testing.T) {
 
 // Volumes of the other pools go on; what cannot be known is not told.
 func TestOneOfTwoPoolsIsGone(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	d := n.disk("ext4")
 	n.start("--pool", "far="+d.mountpoint, "--pool", "near="+filepath.Join(n.dir, "near"))

@@ -90,6 +90,7 @@ func TestPinnedUUID(t *testing.T) {
 
 // Two daemons never serve one pool.
 func TestASecondDaemonOnThePool(t *testing.T) {
+	t.Parallel()
 	first := serve(t)
 	first.volume("vol")
 	second := newNode(t)
