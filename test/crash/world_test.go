@@ -92,7 +92,7 @@ func (w *world) start(ctx context.Context) error {
 		},
 	})
 	if err == nil {
-		w.connect()
+		err = w.connect(ctx)
 	}
 	return err
 }
@@ -105,13 +105,19 @@ func (w *world) restart(ctx context.Context) error {
 	if err := w.daemon.Restart(ctx); err != nil {
 		return err
 	}
-	w.connect()
-	return nil
+	return w.connect(ctx)
 }
 
-// connect makes a new client, since an old one may hold a connection to the daemon that died.
-func (w *world) connect() {
+// connect makes a new client, since an old one may hold a connection to the daemon that died, and waits for the
+// second socket: the daemon is ready when it serves the first.
+func (w *world) connect(ctx context.Context) error {
 	w.admin = admin.NewClient(strings.TrimPrefix(w.daemon.AdminEndpoint(), "unix://"))
+	var err error
+	waited := until("for the admin socket", func() bool {
+		_, err = w.admin.Pools(ctx)
+		return carriedOut(w.dir) || !errors.Is(err, admin.ErrNotRunning)
+	})
+	return errors.Join(waited, err)
 }
 
 // checkOffline is `hostvol check` while no daemon runs.
