@@ -1,0 +1,99 @@
+package pool
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// Who calls gets a sync that began after the call: whatever was done before is durable.
+func TestGroupSyncCoversWhatCameBefore(t *testing.T) {
+	var written, durable atomic.Int64
+	g := &groupSync{do: func() error {
+		durable.Store(written.Load())
+		return nil
+	}}
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for range 500 {
+				mine := written.Add(1)
+				if err := g.wait(); err != nil {
+					t.Error(err)
+				}
+				if durable.Load() < mine {
+					t.Errorf("%d is not durable, only %d", mine, durable.Load())
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// Callers that come while one sync runs share the next one.
+func TestGroupSyncIsShared(t *testing.T) {
+	const callers = 16
+	running, release := make(chan struct{}), make(chan struct{})
+	var syncs atomic.Int64
+	g := &groupSync{do: func() error {
+		if syncs.Add(1) == 1 {
+			close(running)
+			<-release
+		}
+		return nil
+	}}
+	var all sync.WaitGroup
+	all.Go(func() { _ = g.wait() })
+	<-running
+	var called atomic.Int64
+	for range callers {
+		all.Go(func() {
+			called.Add(1)
+			_ = g.wait()
+		})
+	}
+	for waiting := 0; waiting == 0 || called.Load() < callers; { // until there is a next round, and all have come
+		g.mu.Lock()
+		if g.next != nil {
+			waiting++
+		}
+		g.mu.Unlock()
+	}
+	close(release)
+	all.Wait()
+	if n := syncs.Load(); n > 4 { // 2, unless the last callers had not got to wait yet
+		t.Errorf("%d syncs for %d callers", n, callers+1)
+	}
+}
+
+// An error reaches all whose work it may have lost, and nobody else.
+func TestGroupSyncErrors(t *testing.T) {
+	broken := errors.New("broken")
+	var fail atomic.Bool
+	g := &groupSync{do: func() error {
+		if fail.Load() {
+			return broken
+		}
+		return nil
+	}}
+	if err := g.wait(); err != nil {
+		t.Fatal(err)
+	}
+	fail.Store(true)
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for range 100 {
+				if err := g.wait(); !errors.Is(err, broken) {
+					t.Errorf("a lost sync was told as %v", err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	fail.Store(false)
+	if err := g.wait(); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
