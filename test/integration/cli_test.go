@@ -106,8 +106,8 @@ func TestCheckConfig(t *testing.T) {
 	if strings.Contains(out, "/srv/fast") {
 		t.Errorf("%s", out)
 	}
-	out, err = hostvol("check-config", writeConfig(t, "pools: [{nmae: x}]"))
-	if err == nil || !strings.Contains(out, `"nmae"`) || !strings.Contains(out, "docs/configuration.md") {
+	out, err = hostvol("check-config", writeConfig(t, "pools: [{namme: x}]"))
+	if err == nil || !strings.Contains(out, `"namme"`) || !strings.Contains(out, "docs/configuration.md") {
 		t.Errorf("%v %s", err, out)
 	}
 	if out, err := hostvol("check-config", "/nonexistent"); err == nil || !strings.Contains(out, "/nonexistent") {
