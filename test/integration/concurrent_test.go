@@ -185,3 +185,43 @@ func differ(have, want any) string {
 	}
 	return ""
 }
+
+// Deleting, restoring and purging one id at once loses no count, and never gives half a volume back.
+func TestTheTrashTogether(t *testing.T) {
+	n := serve(t, keeping(t)...)
+	for i, err := range together(func(i int) error {
+		for step := range 12 {
+			switch (i + step) % 4 {
+			case 0:
+				_, err := n.create("vol")
+				if err == nil || status.Code(err) == codes.Aborted {
+					continue
+				}
+				return err
+			case 1:
+				if err := n.remove("vol"); err != nil && status.Code(err) != codes.Aborted {
+					return err
+				}
+			case 2:
+				_, _ = n.daemon.Admin(n.ctx(), "trash", "restore", "vol")
+			case 3:
+				_, _ = n.daemon.Admin(n.ctx(), "trash", "purge", "vol")
+			}
+		}
+		return nil
+	}) {
+		if err != nil {
+			t.Errorf("caller %d: %v", i, err)
+		}
+	}
+	n.admin("check")
+	for range 2 {
+		n.volume("vol")
+		target := n.mounted("vol", "pod")
+		must(t, n.unpublish("vol", target))
+		n.restart()
+	}
+	must(t, n.remove("vol"))
+	n.admin("trash", "purge", "--all")
+	n.empty()
+}

@@ -86,7 +86,7 @@ func (n *node) filesystem(kind string, sizeMiB int) string {
 	mountpoint, cleanup, err := daemon.LoopFS(dir, kind, sizeMiB)
 	must(n.t, err)
 	n.t.Cleanup(func() {
-		unmountBelow(n.t, n.dir)
+		unmountBelow(n.t, filepath.Join(n.dir, "kubelet"))
 		if err := cleanup(); err != nil && !n.t.Failed() {
 			n.t.Error(err)
 		}
@@ -218,7 +218,7 @@ func unmountBelow(t *testing.T, dir string) {
 		t.Error(err)
 	}
 	for _, e := range slices.Backward(table) {
-		if mount.Below(e.Point, filepath.Join(dir, "kubelet")) {
+		if mount.Below(e.Point, dir) {
 			err = errors.Join(err, unix.Unmount(e.Point, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW))
 		}
 	}

@@ -113,3 +113,31 @@ func TestStartAfterAKill(t *testing.T) {
 	}
 	n.volume("half")
 }
+
+// A stop does not wait for an administrator's command that takes long; its work goes on after the next start.
+func TestStopUnderAnAdministratorsCommand(t *testing.T) {
+	n := newNode(t)
+	n.start("--pool", "default="+n.pool, "--config", writeConfig(t, "trash: {retention: 1h, purgeRate: 1}"))
+	n.volume("vol")
+	for i := range 50 {
+		must(t, os.WriteFile(filepath.Join(n.pool, "volumes/vol/data", fmt.Sprint(i)), nil, 0o600))
+	}
+	must(t, n.remove("vol"))
+	done := make(chan error, 1)
+	go func() {
+		_, err := n.daemon.Admin(t.Context(), "trash", "purge", "vol")
+		done <- err
+	}()
+	eventually(t, waitPurge, func() string { return differ(n.trash()[0].Purging, true) })
+	begin := time.Now()
+	n.restart()
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if err := <-done; err == nil {
+		t.Error("the command was told that the purge has ended")
+	}
+	if e := n.trash(); len(e) != 1 || !e[0].Purging {
+		t.Errorf("%+v", e)
+	}
+}
