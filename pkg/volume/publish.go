@@ -69,14 +69,17 @@ func (s *Service) Publish(ctx context.Context, r PublishRequest) error {
 		return err
 	}
 	defer t.close()
-	if err := s.bind(src, t, flags); err != nil {
+	mounted, err := s.bind(src, t, flags)
+	if err != nil {
 		return classify(err)
 	}
 	s.published.add(id, r.Target, publication{exclusive: r.Exclusive})
 	if IsStatic(r.Context) {
 		s.published.add(staticKey, r.Target, publication{})
 	}
-	logger(ctx).V(2).Info("Published volume", "volumeID", id, "target", r.Target, "flags", flags.String())
+	if mounted {
+		logger(ctx).V(2).Info("Published volume", "volumeID", id, "target", r.Target, "flags", flags)
+	}
 	return nil
 }
 
@@ -124,42 +127,42 @@ func (s *Service) others(id string, r PublishRequest) error {
 	return nil
 }
 
-// bind mounts src at the target unless it is there already.
-func (s *Service) bind(src *safepath.Dir, t target, flags mount.Flags) error {
+// bind mounts src at the target, unless it is there already, and tells whether
+// it did.
+func (s *Service) bind(src *safepath.Dir, t target, flags mount.Flags) (bool, error) {
 	want, err := mount.Effective(src, flags)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if want.ReadOnly && !flags.ReadOnly {
-		return kind(ErrState, "the filesystem of %s is read-only; repair it, or publish the volume read-only", src.Name())
+		return false, kind(ErrState, "the filesystem of %s is read-only; repair it, or publish the volume read-only", src.Name())
 	}
 	state, err := mount.Look(t.parent, t.name)
 	if err != nil {
-		return err
+		return false, err
 	}
 	switch {
 	case state.Mounted:
-		return s.same(src, t, state, want)
+		return false, s.same(src, t, state, want)
 	case !state.Exists:
-		if err := t.parent.Mkdir(t.name, 0o750); err != nil {
-			return err
-		}
+		err = t.parent.Mkdir(t.name, 0o750)
 	case !state.Dir:
-		return kind(ErrState, "target %s is not a directory; remove it", t.path)
+		err = kind(ErrState, "target %s is not a directory; remove it", t.path)
 	default:
-		if err := s.empty(t); err != nil {
-			return err
-		}
+		err = s.empty(t)
+	}
+	if err != nil {
+		return false, err
 	}
 	s.step("publish.made")
 	if err := mount.Bind(src, t.parent, t.name, flags); err != nil {
 		if !state.Exists { // undo what this call made
 			err = errors.Join(err, t.parent.Rmdir(t.name))
 		}
-		return err
+		return false, err
 	}
 	s.step("publish.mounted")
-	return nil
+	return true, nil
 }
 
 // same checks that what is mounted is what was asked.
@@ -219,7 +222,9 @@ func (s *Service) Unpublish(ctx context.Context, handle, path string) error {
 		return err
 	}
 	s.forgetTarget(id, path)
-	logger(ctx).V(2).Info("Unpublished volume", "volumeID", id, "target", path, "layers", layers)
+	if layers > 0 {
+		logger(ctx).V(2).Info("Unpublished volume", "volumeID", id, "target", path, "layers", layers)
+	}
 	return nil
 }
 
