@@ -104,10 +104,7 @@ func serve(ctx context.Context, cfg config.Config, opts Options, volumes *volume
 	servers := &group{failed: failed}
 	defer servers.stop(context.WithoutCancel(ctx))
 
-	d := driver.New(volumes, driver.Options{Name: cfg.Driver, Version: version.Version, MaxVolumes: cfg.MaxVolumesPerNode})
-	if err := servers.grpc(cfg.Endpoint, driver.Interceptor(klog.FromContext(ctx), m.Observe), d.Register); err != nil {
-		return fmt.Errorf("serve CSI: %w", err)
-	}
+	// The CSI socket comes last: who finds it there finds all of the daemon.
 	if cfg.AdminEndpoint != config.None {
 		if err := servers.httpUnix(cfg.AdminEndpoint, admin.NewServer(ctx, volumes)); err != nil {
 			return fmt.Errorf("serve admin commands: %w", err)
@@ -117,6 +114,10 @@ func serve(ctx context.Context, cfg config.Config, opts Options, volumes *volume
 		if err := servers.httpTCP(cfg.MetricsAddress, metricsHandler(m, volumes)); err != nil {
 			return fmt.Errorf("serve metrics: %w", err)
 		}
+	}
+	d := driver.New(volumes, driver.Options{Name: cfg.Driver, Version: version.Version, MaxVolumes: cfg.MaxVolumesPerNode})
+	if err := servers.grpc(cfg.Endpoint, driver.Interceptor(klog.FromContext(ctx), m.Observe), d.Register); err != nil {
+		return fmt.Errorf("serve CSI: %w", err)
 	}
 	if cfg.RegistrationPath != "" {
 		socket, err := config.Socket(cfg.Endpoint)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/host/safepath"
@@ -30,6 +31,7 @@ const (
 
 // Content is what a check found on the disk.
 type Content struct {
+	// Volumes by id, Trash by the entries' names.
 	Volumes, Trash map[string]Record
 	Faults         []Fault
 }
@@ -130,7 +132,7 @@ func (c *Content) trash(dir *safepath.Dir, name string, projects map[uint32]stri
 		c.fault(at, FaultTrash, err)
 		return
 	}
-	c.Trash[name] = rec
+	c.Trash[strings.TrimSuffix(name, purging)] = rec
 	c.project(at, rec, projects)
 }
 

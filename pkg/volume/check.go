@@ -101,8 +101,18 @@ func compareIndex(p *pool.Pool, c pool.Content) []Fault {
 			bad(id, FaultIndex, "the disk has the volume, the daemon does not know it")
 		}
 	}
+	known := map[string]bool{}
 	for _, e := range p.Trash() {
 		sizes += e.Record.Bytes
+		known[e.Name] = true
+		if _, ok := c.Trash[e.Name]; !ok {
+			bad(e.Name, FaultIndex, "the daemon knows the trash entry, the disk does not")
+		}
+	}
+	for name := range c.Trash {
+		if !known[name] {
+			bad(name, FaultIndex, "the disk has the trash entry, the daemon does not know it")
+		}
 	}
 	if space, err := p.Space(); err != nil {
 		bad("", PoolMissing, "%v", err)

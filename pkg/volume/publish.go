@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/hostvol/hostvol/pkg/host/errno"
 	"github.com/hostvol/hostvol/pkg/host/mount"
@@ -232,10 +233,7 @@ func (s *Service) Unpublish(ctx context.Context, handle, path string) error {
 // the removal's being refused.
 func (s *Service) clear(t target) (layers int, err error) {
 	for {
-		was, err := mount.UnmountTop(t.parent, t.name)
-		if errno.Busy(err) {
-			return layers, kind(ErrInUse, "%s is in use; a process still has a file or its working directory there: %w", t.path, err)
-		}
+		was, err := unmountTop(t)
 		if err != nil {
 			return layers, err
 		}
@@ -246,6 +244,25 @@ func (s *Service) clear(t target) (layers int, err error) {
 		if err := removeTarget(t); !was || !errno.Busy(err) {
 			return layers, classify(err)
 		}
+	}
+}
+
+// glance is how long a look at a target by this daemon itself may take: stats, a
+// list, a round of health. Meanwhile the kernel calls the mount busy.
+const glance = 30 * time.Millisecond
+
+// unmountTop takes the topmost mount off a target. ErrInUse means that somebody
+// uses it for longer than a glance.
+func unmountTop(t target) (was bool, err error) {
+	for wait := time.Millisecond; ; wait *= 2 {
+		was, err = mount.UnmountTop(t.parent, t.name)
+		if !errno.Busy(err) {
+			return was, err
+		}
+		if wait > glance {
+			return was, kind(ErrInUse, "%s is in use; a process still has a file or its working directory there: %w", t.path, err)
+		}
+		time.Sleep(wait)
 	}
 }
 

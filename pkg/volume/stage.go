@@ -3,7 +3,6 @@ package volume
 import (
 	"context"
 
-	"github.com/hostvol/hostvol/pkg/host/errno"
 	"github.com/hostvol/hostvol/pkg/host/mount"
 )
 
@@ -43,12 +42,11 @@ func (s *Service) Unstage(ctx context.Context, handle, path string) error {
 		return err
 	}
 	defer t.close()
-	layers, err := mount.Unmount(t.parent, t.name)
-	if errno.Busy(err) {
-		return kind(ErrInUse, "%s is in use: %w", path, err)
+	for {
+		was, err := unmountTop(t)
+		if err != nil || !was {
+			return err
+		}
+		logger(ctx).V(2).Info("Unmounted what lay on the staging target", "volumeID", id, "target", path)
 	}
-	if layers > 0 {
-		logger(ctx).V(2).Info("Unmounted what lay on the staging target", "volumeID", id, "target", path, "layers", layers)
-	}
-	return err
 }

@@ -65,7 +65,7 @@ func TestAdopt(t *testing.T) {
 			if out := n.refused("release", "old"); !strings.Contains(out, "published") {
 				t.Errorf("%s", out)
 			}
-			must(t, n.unpublish("old", target))
+			n.unmounted("old", target)
 
 			if out := n.admin("release", "old"); !strings.Contains(out, path) {
 				t.Errorf("%s", out)
@@ -161,7 +161,7 @@ func TestAdoptWithConversion(t *testing.T) {
 	if _, err := write(t, filepath.Join(target, "more"), 8*mib); err == nil {
 		t.Error("the size is not enforced")
 	}
-	must(t, n.unpublish("old", target))
+	n.unmounted("old", target)
 	if out := n.refused("release", "old"); !strings.Contains(out, path) {
 		t.Errorf("release over the original: %s", out)
 	}

@@ -195,3 +195,19 @@ func oneOf(t *testing.T, err error, allowed ...codes.Code) {
 		t.Errorf("%v, want one of %v", err, allowed)
 	}
 }
+
+// unmounted unpublishes a volume, which must succeed. A process that another test forks at this moment has our open
+// files until it execs, so a file that was just closed can keep the mount busy for a moment longer.
+func (n *node) unmounted(handle, target string) {
+	n.t.Helper()
+	eventually(n.t, waitPurge, func() string {
+		err := n.unpublish(handle, target)
+		if err == nil {
+			return ""
+		}
+		if !strings.Contains(err.Error(), "in use") {
+			n.t.Fatal(err)
+		}
+		return err.Error()
+	})
+}

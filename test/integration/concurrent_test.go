@@ -159,7 +159,7 @@ func TestAllCallsAtOnce(t *testing.T) {
 	n.admin("check")
 	for _, id := range ids {
 		for _, target := range targets[id] {
-			must(t, n.unpublish(id, target))
+			n.unmounted(id, target)
 		}
 		must(t, n.remove(id))
 	}
@@ -218,7 +218,7 @@ func TestTheTrashTogether(t *testing.T) {
 	for range 2 {
 		n.volume("vol")
 		target := n.mounted("vol", "pod")
-		must(t, n.unpublish("vol", target))
+		n.unmounted("vol", target)
 		n.restart()
 	}
 	must(t, n.remove("vol"))

@@ -37,12 +37,12 @@ func TestHandlesCarryTheNode(t *testing.T) {
 		if _, err := n.stats(h, target); err != nil {
 			t.Error(err)
 		}
-		must(t, n.unpublish(h, target))
+		n.unmounted(h, target)
 	}
 	// Both name one volume: published under one, it is in use under the other.
 	target := n.mounted("vol", "pod")
 	want(t, n.remove(handle), codes.FailedPrecondition, target)
-	must(t, n.unpublish(handle, target))
+	n.unmounted(handle, target)
 
 	foreign := "vol@deadbeef"
 	_, err := n.get(foreign)
@@ -53,7 +53,7 @@ func TestHandlesCarryTheNode(t *testing.T) {
 	want(t, err, codes.NotFound)
 	_, err = n.kubelet.NodeExpandVolume(n.ctx(), &csi.NodeExpandVolumeRequest{VolumeId: foreign, VolumePath: n.target("pod")})
 	want(t, err, codes.NotFound)
-	must(t, n.unpublish(foreign, n.target("pod")))
+	n.unmounted(foreign, n.target("pod"))
 	for _, h := range []string{"vol@", "vol@xyz", "vol@" + tag + "@" + tag, "@" + tag} {
 		_, err := n.get(h)
 		want(t, err, codes.NotFound)
@@ -104,7 +104,7 @@ func TestExpansionOnTheNode(t *testing.T) {
 	want(t, expand(64*mib), codes.FailedPrecondition, "available") // on any other code the pod would not start
 	want(t, expand(1<<50), codes.FailedPrecondition)
 	want(t, expand(-1), codes.InvalidArgument)
-	must(t, n.unpublish(handle, target))
+	n.unmounted(handle, target)
 	_, err := n.kubelet.NodeExpandVolume(n.ctx(), &csi.NodeExpandVolumeRequest{VolumeId: "nobody", VolumePath: "relative"})
 	want(t, err, codes.NotFound) // the volume comes before the path
 }

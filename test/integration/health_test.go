@@ -91,7 +91,7 @@ func TestNodeHealthLooksAtTheTarget(t *testing.T) {
 	if why := differ(health(target), "[]"); why != "" {
 		t.Error(why)
 	}
-	must(t, n.unpublish(id, target))
+	n.unmounted(id, target)
 	if why := differ(health(target), "[NotMounted]"); why != "" {
 		t.Error(why)
 	}

@@ -33,7 +33,7 @@ func TestDirectoriesNamedByLinks(t *testing.T) {
 		want(t, n.publish(id, filepath.Join(target, "inside")), codes.InvalidArgument)
 		n.restart()
 	}
-	must(t, n.unpublish(id, target))
+	n.unmounted(id, target)
 	if got := layers(t, shown); got != 0 {
 		t.Errorf("%d layers", got)
 	}

@@ -63,7 +63,7 @@ func TestThePoolsDiskIsGone(t *testing.T) {
 			id := n.volume("vol")
 			target := n.mounted(id, "pod")
 			must(t, os.WriteFile(filepath.Join(target, "file"), []byte("x"), 0o600))
-			must(t, n.unpublish(id, target))
+			n.unmounted(id, target)
 			n.stop()
 			d.takeAway(t)
 			unchanged(t, d.mountpoint)
@@ -81,7 +81,7 @@ func TestThePoolsDiskIsGone(t *testing.T) {
 			if n.publish(id, target) == nil {
 				t.Error("published from a missing pool")
 			}
-			must(t, n.unpublish(id, target)) // needs no pool
+			n.unmounted(id, target) // needs no pool
 			if n.storage()["PoolMissing"] == "" {
 				t.Errorf("storage health: %v", n.storage())
 			}
@@ -106,7 +106,7 @@ func TestThePoolsDiskIsGone(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(target, "file")); err != nil {
 				t.Error(err)
 			}
-			must(t, n.unpublish(id, target))
+			n.unmounted(id, target)
 			must(t, n.remove(id))
 			must(t, n.remove(id))
 			n.empty()
@@ -129,7 +129,7 @@ func TestOneOfTwoPoolsIsGone(t *testing.T) {
 	n.volume("in-near", with("pool", "near"))
 	must(t, n.expand(near, 32*mib))
 	target := n.mounted(near, "pod")
-	must(t, n.unpublish(near, target))
+	n.unmounted(near, target)
 	_, err := n.create("in-far", with("pool", "near")) // a twin
 	want(t, err, codes.Unavailable, "far")
 	_, err = n.create("another", with("pool", "near")) // it may exist in the other
@@ -163,7 +163,7 @@ func TestTheDiskIsUnmountedUnderTheDaemon(t *testing.T) {
 	n.volume("new")
 	target := n.mounted(id, "pod")
 	must(t, os.WriteFile(filepath.Join(target, "file"), nil, 0o600))
-	must(t, n.unpublish(id, target))
+	n.unmounted(id, target)
 	if n.storage()["PoolNotAtItsPath"] == "" {
 		t.Errorf("storage health: %v", n.storage())
 	}

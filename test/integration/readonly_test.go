@@ -22,11 +22,16 @@ func TestAReadOnlyPool(t *testing.T) {
 				id := n.volume("vol")
 				target := n.mounted(id, "pod")
 				must(t, os.WriteFile(filepath.Join(target, "file"), []byte("x"), 0o600))
-				must(t, n.unpublish(id, target))
+				n.unmounted(id, target)
 				if when == "at the start" {
 					n.stop()
 				}
-				must(t, unix.Mount("", n.pool, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+				eventually(t, waitPurge, func() string { // see unmounted
+					if err := unix.Mount("", n.pool, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+						return err.Error()
+					}
+					return ""
+				})
 				if when == "at the start" {
 					n.start()
 				}
@@ -42,7 +47,7 @@ func TestAReadOnlyPool(t *testing.T) {
 				_, err := n.create("new")
 				want(t, err, codes.FailedPrecondition, "read-only")
 				want(t, n.expand(id, 64*mib), codes.FailedPrecondition, "read-only")
-				must(t, n.unpublish(id, target))
+				n.unmounted(id, target)
 				want(t, n.remove(id), codes.FailedPrecondition, "read-only")
 				n.volume("vol")
 				if n.storage()["PoolReadOnly"] == "" {
@@ -56,7 +61,7 @@ func TestAReadOnlyPool(t *testing.T) {
 				must(t, unix.Mount("", n.pool, "", unix.MS_REMOUNT, ""))
 				n.start()
 				must(t, n.publish(id, target))
-				must(t, n.unpublish(id, target))
+				n.unmounted(id, target)
 				must(t, n.remove(id))
 				n.empty()
 			})

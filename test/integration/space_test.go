@@ -118,7 +118,7 @@ func TestADiskThatIsFull(t *testing.T) {
 				return ""
 			})
 			target := n.mounted("early", "pod") // what is there can be used
-			must(t, n.unpublish("early", target))
+			n.unmounted("early", target)
 			must(t, n.remove("early"))
 
 			must(t, filler.Truncate(0))
@@ -159,7 +159,7 @@ func TestTheSpaceOfTrashIsNotGivenAway(t *testing.T) {
 	n.volume("a", bytes(60*mib))
 	target := n.mounted("a", "pod")
 	must(t, os.WriteFile(filepath.Join(target, "file"), []byte("dear"), 0o600))
-	must(t, n.unpublish("a", target))
+	n.unmounted("a", target)
 	must(t, n.remove("a"))
 	_, err := n.create("b", bytes(60*mib))
 	want(t, err, codes.ResourceExhausted, "trash")
@@ -168,7 +168,7 @@ func TestTheSpaceOfTrashIsNotGivenAway(t *testing.T) {
 	if text, err := os.ReadFile(filepath.Join(target, "file")); err != nil || string(text) != "dear" {
 		t.Errorf("%q %v", text, err)
 	}
-	must(t, n.unpublish("a", target))
+	n.unmounted("a", target)
 	must(t, n.remove("a"))
 	n.admin("trash", "purge", "a")
 	n.volume("b", bytes(60*mib))

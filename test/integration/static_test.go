@@ -15,7 +15,7 @@ func TestAKeptVolume(t *testing.T) {
 	id := n.volume("pvc-1")
 	target := n.mounted(id, "first")
 	must(t, os.WriteFile(filepath.Join(target, "file"), []byte("x"), 0o600))
-	must(t, n.unpublish(id, target))
+	n.unmounted(id, target)
 	n.restart()
 	target = n.mounted("pvc-1", "second", attributes(map[string]string{"anything": "else"}))
 	if _, err := os.Stat(filepath.Join(target, "file")); err != nil {
@@ -81,8 +81,8 @@ func TestStaticVolume(t *testing.T) {
 	}
 	_, err = n.stats("shop", n.target("elsewhere"))
 	want(t, err, codes.NotFound)
-	must(t, n.unpublish("shop", target))
-	must(t, n.unpublish("shop", readonly))
+	n.unmounted("shop", target)
+	n.unmounted("shop", readonly)
 	must(t, n.remove("shop")) // never there for the controller, and never deleted
 	if why := differ(n.all(), "[]"); why != "" {
 		t.Error(why)

@@ -18,7 +18,7 @@ func TestPublishShowsTheVolume(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(n.pool, "volumes/vol/data/file")); err != nil {
 		t.Error(err)
 	}
-	must(t, n.unpublish(id, target))
+	n.unmounted(id, target)
 	if _, err := os.Lstat(target); !os.IsNotExist(err) {
 		t.Errorf("the target is left: %v", err)
 	}
@@ -85,7 +85,7 @@ func TestForeignMountOnTheTarget(t *testing.T) {
 	if got := layers(t, target); got != 1 {
 		t.Errorf("%d layers", got)
 	}
-	must(t, n.unpublish(id, target)) // whatever is there
+	n.unmounted(id, target) // whatever is there
 	if got := layers(t, target); got != 0 {
 		t.Errorf("%d layers", got)
 	}
@@ -102,7 +102,7 @@ func TestStackedMountsAreAllTaken(t *testing.T) {
 	if got := layers(t, target); got != 3 {
 		t.Fatalf("%d layers", got)
 	}
-	must(t, n.unpublish(id, target))
+	n.unmounted(id, target)
 	if got := layers(t, target); got != 0 {
 		t.Errorf("%d layers are left", got)
 	}
@@ -117,9 +117,9 @@ func TestStaleTargetDirectory(t *testing.T) {
 	target := n.target("pod")
 	must(t, os.Mkdir(target, 0o755))
 	must(t, n.publish(id, target))
-	must(t, n.unpublish(id, target))
-	must(t, n.unpublish(id, target))
-	must(t, n.unpublish(id, n.target("never-published")))
+	n.unmounted(id, target)
+	n.unmounted(id, target)
+	n.unmounted(id, n.target("never-published"))
 	must(t, n.unpublish(id, filepath.Join(n.daemon.KubeletDir(), "no/such/parent/mount")))
 	want(t, n.publish(id, filepath.Join(n.daemon.KubeletDir(), "no/such/parent/mount")), codes.FailedPrecondition, "parent")
 }
@@ -136,7 +136,7 @@ func TestBusyMountStays(t *testing.T) {
 	}
 	want(t, n.remove(id), codes.FailedPrecondition, target)
 	must(t, f.Close())
-	must(t, n.unpublish(id, target))
+	n.unmounted(id, target)
 }
 
 func TestSingleWriter(t *testing.T) {
@@ -157,7 +157,7 @@ func TestSingleWriter(t *testing.T) {
 			must(t, unix.Unmount(first, 0))
 			must(t, n.publish(id, second, mode(m)))
 			want(t, n.publish(id, first, mode(m)), codes.FailedPrecondition, second)
-			must(t, n.unpublish(id, second))
+			n.unmounted(id, second)
 			must(t, n.publish(id, first, mode(m)))
 		})
 	}
@@ -209,7 +209,7 @@ func TestRestartUnderAMountedVolume(t *testing.T) {
 				}
 				want(t, n.publish(id, target, readOnly), codes.AlreadyExists)
 				must(t, f.Close())
-				must(t, n.unpublish(id, target))
+				n.unmounted(id, target)
 				must(t, n.remove(id))
 			})
 		}
@@ -221,6 +221,6 @@ func TestUnpublishAfterARestart(t *testing.T) {
 	id := n.volume("vol")
 	target := n.mounted(id, "pod")
 	n.restart()
-	must(t, n.unpublish(id, target))
+	n.unmounted(id, target)
 	must(t, n.remove(id))
 }

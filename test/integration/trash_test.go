@@ -14,7 +14,7 @@ func (n *node) deleted(id, text string) {
 	n.volume(id)
 	target := n.mounted(id, "writer")
 	must(n.t, os.WriteFile(filepath.Join(target, "file"), []byte(text), 0o600))
-	must(n.t, n.unpublish(id, target))
+	n.unmounted(id, target)
 	must(n.t, n.remove(id))
 }
 
@@ -24,7 +24,7 @@ func (n *node) content(id string) string {
 	target := n.mounted(id, "reader", readOnly)
 	text, err := os.ReadFile(filepath.Join(target, "file"))
 	must(n.t, err)
-	must(n.t, n.unpublish(id, target))
+	n.unmounted(id, target)
 	return string(text)
 }
 
@@ -195,7 +195,7 @@ func TestPurgeOfWhatAPodHasMade(t *testing.T) {
 				run(t, "btrfs", "subvolume", "create", filepath.Join(target, "nested"))
 				run(t, "btrfs", "subvolume", "create", filepath.Join(target, "nested/deeper"))
 			}
-			must(t, n.unpublish(id, target))
+			n.unmounted(id, target)
 			must(t, n.remove(id))
 			n.empty()
 			if left, err := os.ReadDir(filepath.Join(n.pool, "trash")); err != nil || len(left) > 0 {
