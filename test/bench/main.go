@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"syscall"
 
 	"github.com/hostvol/hostvol/test/daemon"
 )
@@ -41,7 +42,8 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 0, "how many rounds at one caller (default 100, or 20 with -short)")
 	flag.Parse()
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	signal.Ignore(syscall.SIGPIPE) // a reader that went away must not leave the scratch directory behind
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
 	if *worker != "" {

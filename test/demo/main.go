@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hostvol/hostvol/test/daemon"
@@ -23,7 +24,8 @@ func main() {
 	verbose := flag.Bool("v", false, "show the daemon's log at the end")
 	flag.Parse()
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	signal.Ignore(syscall.SIGPIPE) // a reader that went away must not leave the scratch directory behind
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := demo(ctx, *binary, *verbose); err != nil {
 		fmt.Fprintln(os.Stderr, "\ndemo:", err)
