@@ -32,7 +32,11 @@ func trashList() *cobra.Command {
 				case e.Purging:
 					state = "being purged"
 				}
-				row(e.Name, e.Pool, size(e.Bytes), e.Deleted.Local().Format(time.DateTime), e.Expiry.Local().Format(time.DateTime), state)
+				expiry := "by hand"
+				if !e.ByHand {
+					expiry = e.Expiry.Local().Format(time.DateTime)
+				}
+				row(e.Name, e.Pool, size(e.Bytes), e.Deleted.Local().Format(time.DateTime), expiry, state)
 			}
 		})
 	})

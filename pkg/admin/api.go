@@ -55,7 +55,9 @@ type TrashEntry struct {
 	Pool    string    `json:"pool"`
 	Bytes   int64     `json:"bytes"`
 	Deleted time.Time `json:"deleted"`
-	Expiry  time.Time `json:"expiry"`
+	// Expiry is when it is purged; absent for what is purged by hand only.
+	Expiry  time.Time `json:"expiry,omitzero"`
+	ByHand  bool      `json:"byHand,omitempty"`
 	Purging bool      `json:"purging,omitempty"`
 	Problem string    `json:"problem,omitempty"`
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"k8s.io/klog/v2"
 
@@ -49,7 +50,10 @@ func Run(ctx context.Context, cfg config.Config, opts Options) error {
 	if err != nil {
 		return err
 	}
-	err = serve(ctx, cfg, opts, volumes)
+	quiet, err := serve(ctx, cfg, opts, volumes)
+	if !quiet { // something still works in the pools; the process's end closes them
+		return err
+	}
 	return errors.Join(err, volumes.Close())
 }
 
@@ -98,20 +102,53 @@ func engines() func(context.Context, pool.Place) ([]engine.Engine, error) {
 	}
 }
 
-func serve(ctx context.Context, cfg config.Config, opts Options, volumes *volume.Service) error {
-	m := metrics.New(volumes, version.Version)
+// serve tells whether everything that it has started has ended.
+func serve(ctx context.Context, cfg config.Config, opts Options, volumes *volume.Service) (quiet bool, err error) {
+	log := klog.FromContext(ctx)
 	failed := make(chan error, 8)
 	servers := &group{failed: failed}
-	defer servers.stop(context.WithoutCancel(ctx))
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		volumes.Run(background)
+	}()
+	defer func() {
+		quiet = servers.stop(context.WithoutCancel(ctx))
+		stopBackground()
+		select {
+		case <-done:
+		case <-time.After(drain):
+			quiet = false
+		}
+	}()
+	if err := listenAll(ctx, cfg, volumes, servers); err != nil {
+		return false, err
+	}
+	log.Info("Serving", "endpoint", cfg.Endpoint, "admin", cfg.AdminEndpoint, "metrics", cfg.MetricsAddress)
+	if opts.Ready != nil {
+		opts.Ready()
+	}
+	select {
+	case err := <-failed:
+		return false, err
+	case <-ctx.Done():
+		log.Info("Stopping; mounts stay as they are")
+		return false, nil
+	}
+}
 
-	// The CSI socket comes last: who finds it there finds all of the daemon.
+// listenAll starts the servers. The CSI socket comes last but for what points
+// to it: who finds it finds all of the daemon.
+func listenAll(ctx context.Context, cfg config.Config, volumes *volume.Service, servers *group) error {
+	m := metrics.New(volumes, version.Version)
 	if cfg.AdminEndpoint != config.None {
-		if err := servers.httpUnix(cfg.AdminEndpoint, admin.NewServer(ctx, volumes)); err != nil {
+		if err := servers.httpUnix(cfg.AdminEndpoint, admin.NewServer(context.WithoutCancel(ctx), volumes)); err != nil {
 			return fmt.Errorf("serve admin commands: %w", err)
 		}
 	}
 	if cfg.MetricsAddress != "" {
-		if err := servers.httpTCP(cfg.MetricsAddress, metricsHandler(m, volumes)); err != nil {
+		if err := servers.httpTCP(cfg.MetricsAddress, metricsHandler(m)); err != nil {
 			return fmt.Errorf("serve metrics: %w", err)
 		}
 	}
@@ -119,35 +156,16 @@ func serve(ctx context.Context, cfg config.Config, opts Options, volumes *volume
 	if err := servers.grpc(cfg.Endpoint, driver.Interceptor(klog.FromContext(ctx), m.Observe), d.Register); err != nil {
 		return fmt.Errorf("serve CSI: %w", err)
 	}
-	if cfg.RegistrationPath != "" {
-		socket, err := config.Socket(cfg.Endpoint)
-		if err != nil {
-			return err
-		}
-		r := kubelet.New(cfg.Driver, socket, failed)
-		if err := servers.grpc("unix://"+r.SocketPath(cfg.RegistrationPath), nil, r.Register); err != nil {
-			return fmt.Errorf("register with the kubelet: %w", err)
-		}
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	background := make(chan struct{})
-	go func() {
-		defer close(background)
-		volumes.Run(ctx)
-	}()
-	defer func() {
-		cancel()
-		<-background
-	}()
-	klog.FromContext(ctx).Info("Serving", "endpoint", cfg.Endpoint, "admin", cfg.AdminEndpoint, "metrics", cfg.MetricsAddress)
-	if opts.Ready != nil {
-		opts.Ready()
-	}
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
-		klog.FromContext(ctx).Info("Stopping; mounts stay as they are")
+	if cfg.RegistrationPath == "" {
 		return nil
 	}
+	socket, err := config.Socket(cfg.Endpoint)
+	if err != nil {
+		return err
+	}
+	r := kubelet.New(cfg.Driver, socket, servers.failed)
+	if err := servers.grpc("unix://"+r.SocketPath(cfg.RegistrationPath), nil, r.Register); err != nil {
+		return fmt.Errorf("register with the kubelet: %w", err)
+	}
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -17,7 +18,6 @@ import (
 	"github.com/hostvol/hostvol/pkg/config"
 	"github.com/hostvol/hostvol/pkg/host/umask"
 	"github.com/hostvol/hostvol/pkg/metrics"
-	"github.com/hostvol/hostvol/pkg/volume"
 )
 
 // drain is how long a stop waits for calls that are under way.
@@ -102,13 +102,15 @@ func (g *group) run(serve func() error, stop func(context.Context)) {
 	}()
 }
 
-// stop ends the servers in the order they were started: first no new calls.
-func (g *group) stop(ctx context.Context) {
+// stop ends the servers, the last one first, and waits for calls under way. It
+// tells whether all of them have ended.
+func (g *group) stop(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, drain)
 	defer cancel()
-	for _, stop := range g.stops {
+	for _, stop := range slices.Backward(g.stops) {
 		stop(ctx)
 	}
+	return ctx.Err() == nil
 }
 
 // listen makes a unix socket that only root can open. One that a killed daemon
@@ -161,18 +163,12 @@ func (s *socket) Close() error {
 	return errors.Join(s.UnixListener.Close(), os.Remove(s.path))
 }
 
-// metricsHandler serves /metrics and /healthz. The latter is the process's
-// health, for a liveness probe: a pool's trouble is in the metrics, since a
-// restart does not mend a disk.
-func metricsHandler(m *metrics.Metrics, volumes *volume.Service) http.Handler {
+// metricsHandler serves /metrics and /healthz. The latter is for a liveness
+// probe, and touches no disk: a restart does not mend one. A pool's trouble is
+// in the metrics.
+func metricsHandler(m *metrics.Metrics) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		findings := volumes.StorageHealth()
-		_, _ = fmt.Fprintf(w, "ok\n")
-		for _, f := range findings {
-			_, _ = fmt.Fprintf(w, "pool %s: %s: %s\n", f.Pool, f.Reason, f.Message)
-		}
-	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
 	return mux
 }

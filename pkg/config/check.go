@@ -147,11 +147,23 @@ func Socket(endpoint string) (string, error) {
 	return path, nil
 }
 
+var (
+	unknownField = regexp.MustCompile(`unknown field "([^"]*)"`)
+	wrongField   = regexp.MustCompile(`cannot unmarshal (\w+)(?: [^ ]+)? into Go struct field (?:\w+\.)?([\w.]+) of type (\S+)`)
+	wrongValue   = regexp.MustCompile(`cannot unmarshal (\w+) into Go value`)
+)
+
 // explain makes the decoder's words those of somebody who writes YAML.
 func explain(err error) error {
 	text := strings.TrimPrefix(err.Error(), "error unmarshaling JSON: while decoding JSON: ")
-	if strings.Contains(text, "unknown field") {
-		text += "; docs/configuration.md lists the fields"
+	if m := unknownField.FindStringSubmatch(text); m != nil {
+		return fmt.Errorf("unknown field %q; docs/configuration.md lists the fields", m[1])
+	}
+	if m := wrongField.FindStringSubmatch(text); m != nil {
+		return fmt.Errorf("%s: a value of type %s is wanted, not %s", m[2], strings.TrimPrefix(m[3], "config."), m[1])
+	}
+	if m := wrongValue.FindStringSubmatch(text); m != nil {
+		return fmt.Errorf("fields such as \"pools:\" are wanted, not %s", m[1])
 	}
 	return errors.New(text)
 }

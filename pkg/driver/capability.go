@@ -63,6 +63,18 @@ func checkCapability(c *csi.VolumeCapability) error {
 	return nil
 }
 
+// checkNodeCapability is checkCapability for calls to the node, where CSI wants
+// another code for what a volume cannot do.
+func checkNodeCapability(c *csi.VolumeCapability) error {
+	if c == nil {
+		return missing("volume_capability")
+	}
+	if why := unsupported(c); why != "" {
+		return status.Error(codes.FailedPrecondition, why)
+	}
+	return nil
+}
+
 func checkCapabilities(cs []*csi.VolumeCapability) error {
 	if len(cs) == 0 {
 		return missing("volume_capabilities")

@@ -95,7 +95,8 @@ func (d *Driver) ControllerPublishVolume(_ context.Context, r *csi.ControllerPub
 	return &csi.ControllerPublishVolumeResponse{}, nil
 }
 
-// ControllerUnpublishVolume implements csi.ControllerServer.
+// ControllerUnpublishVolume implements csi.ControllerServer. Nothing is kept of a
+// publication, so of any volume and node it is undone.
 func (d *Driver) ControllerUnpublishVolume(_ context.Context, r *csi.ControllerUnpublishVolumeRequest) (*csi.ControllerUnpublishVolumeResponse, error) {
 	if r.GetVolumeId() == "" {
 		return nil, missing("volume_id")

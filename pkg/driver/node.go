@@ -18,7 +18,7 @@ func (d *Driver) NodeStageVolume(ctx context.Context, r *csi.NodeStageVolumeRequ
 	case r.GetStagingTargetPath() == "":
 		return nil, missing("staging_target_path")
 	}
-	if err := checkCapability(r.GetVolumeCapability()); err != nil {
+	if err := checkNodeCapability(r.GetVolumeCapability()); err != nil {
 		return nil, err
 	}
 	err := d.volumes.Stage(ctx, r.GetVolumeId(), r.GetStagingTargetPath(), r.GetVolumeCapability().GetMount().GetMountFlags(), r.GetVolumeContext())
@@ -44,7 +44,7 @@ func (d *Driver) NodePublishVolume(ctx context.Context, r *csi.NodePublishVolume
 	case r.GetTargetPath() == "":
 		return nil, missing("target_path")
 	}
-	if err := checkCapability(r.GetVolumeCapability()); err != nil {
+	if err := checkNodeCapability(r.GetVolumeCapability()); err != nil {
 		return nil, err
 	}
 	mode, _ := accessOf(r.GetVolumeCapability().GetAccessMode().GetMode())
@@ -106,7 +106,7 @@ func (d *Driver) NodeExpandVolume(ctx context.Context, r *csi.NodeExpandVolumeRe
 	if _, err := d.volumes.Get(r.GetVolumeId()); err != nil {
 		return nil, toStatus(err)
 	}
-	if err := d.volumes.CheckPath(r.GetVolumePath()); err != nil {
+	if err := d.volumes.CheckPath(ctx, r.GetVolumeId(), r.GetVolumePath()); err != nil {
 		return nil, toStatus(err)
 	}
 	if r.GetVolumeCapability() != nil {

@@ -73,6 +73,18 @@ type Usage struct {
 	Own bool
 }
 
+// FilesystemUsage is the usage of a volume that nobody counts.
+func FilesystemUsage(s safepath.Space) Usage {
+	u := Usage{
+		BytesTotal: s.Bytes, BytesUsed: s.Bytes - s.BytesFree, BytesAvailable: s.BytesAvailable,
+		InodesTotal: s.Inodes, InodesUsed: s.Inodes - s.InodesFree, InodesAvailable: s.InodesFree,
+	}
+	if s.Inodes == 0 { // btrfs does not count them
+		u.InodesTotal, u.InodesUsed, u.InodesAvailable = -1, -1, -1
+	}
+	return u
+}
+
 // Problem is something wrong with one volume that an engine can see.
 type Problem struct {
 	// Reason is a short CamelCase word for machines.
@@ -130,6 +142,8 @@ type Engine interface {
 	// limiter lets it, and releases what belongs to it. It may be repeated, and
 	// continues what an earlier call left.
 	Destroy(ctx context.Context, parent *safepath.Dir, name string, v Volume, limiter *rate.Limiter) error
+	// Close lets go of what the engine holds open.
+	Close() error
 }
 
 // Entry is a named entry of an open directory.

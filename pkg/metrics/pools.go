@@ -51,6 +51,9 @@ func (c *pools) Collect(ch chan<- prometheus.Metric) {
 	}
 	backlog := map[string]float64{}
 	for _, e := range c.volumes.Trash() {
+		if e.ByHand {
+			continue
+		}
 		backlog[e.Pool] = max(backlog[e.Pool], time.Since(e.Expiry).Seconds())
 	}
 	for _, p := range c.volumes.Pools() {

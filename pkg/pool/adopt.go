@@ -36,8 +36,8 @@ func (p *Pool) Adopt(ctx context.Context, rec Record, src engine.Entry, spec eng
 		return Record{}, errors.Join(err, p.sweep(ctx, rec))
 	}
 	p.step("adopt.renamed")
-	if err := errors.Join(src.Parent.Sync(), p.syncVolumes.wait()); err != nil {
-		return Record{}, p.fail(err)
+	if err := p.durable(rec.ID, src.Parent.Sync, p.syncVolumes.wait); err != nil {
+		return Record{}, err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -61,13 +61,10 @@ func (p *Pool) takeOver(ctx context.Context, rec Record, src engine.Entry, spec 
 	// with such a record is not swept away after a crash.
 	moving := func(v engine.Volume) error {
 		rec.Volume = v
-		err := WriteRecord(item, rec)
-		if err == nil {
-			err = item.Sync()
+		if err := WriteRecord(item, rec); err != nil {
+			return err
 		}
-		if err == nil {
-			err = p.staging.Sync()
-		}
+		err := p.durable(rec.ID, item.Sync, p.staging.Sync)
 		p.step("adopt.recorded")
 		moved = err == nil
 		return err
@@ -113,8 +110,8 @@ func (p *Pool) Release(ctx context.Context, id string, dst engine.Entry) error {
 		return errors.Join(err, back)
 	}
 	p.step("release.moved")
-	if err := errors.Join(dst.Parent.Sync(), p.syncVolumes.wait()); err != nil {
-		return p.fail(err)
+	if err := p.durable(id, dst.Parent.Sync, p.syncVolumes.wait); err != nil {
+		return err
 	}
 	p.mu.Lock()
 	if it, ok := p.volumes.Delete(id); ok {

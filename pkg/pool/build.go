@@ -37,8 +37,8 @@ func (p *Pool) Build(ctx context.Context, rec Record, build func(ctx context.Con
 		return Record{}, errors.Join(err, p.sweep(ctx, rec))
 	}
 	p.step("create.renamed")
-	if err := p.syncVolumes.wait(); err != nil {
-		return Record{}, p.fail(err) // the reservation stays
+	if err := p.durable(rec.ID, p.syncVolumes.wait); err != nil {
+		return Record{}, err // the reservation stays
 	}
 	p.step("create.durable")
 	p.mu.Lock()
@@ -150,8 +150,8 @@ func (p *Pool) rewrite(item *safepath.Dir, old, rec Record) error {
 	if p.fs == "btrfs" {
 		sync = p.syncVolumes.wait
 	}
-	if err := sync(); err != nil {
-		return p.fail(err)
+	if err := p.durable(rec.ID, sync); err != nil {
+		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

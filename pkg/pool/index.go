@@ -10,6 +10,9 @@ import (
 func (p *Pool) Get(id string) (Record, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if why, ok := p.doubtful[id]; ok {
+		return Record{}, fmt.Errorf("volume %s: %w", id, why)
+	}
 	if why, ok := p.quarantine[id]; ok {
 		return Record{}, fmt.Errorf("%w: volume %s in pool %s: %w", ErrQuarantine, id, p.cfg.Name, why)
 	}

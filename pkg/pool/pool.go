@@ -13,6 +13,7 @@ import (
 
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/host/btrfs"
+	"github.com/hostvol/hostvol/pkg/host/errno"
 	"github.com/hostvol/hostvol/pkg/host/mount"
 	"github.com/hostvol/hostvol/pkg/host/safepath"
 )
@@ -78,6 +79,9 @@ type Pool struct {
 	ledger     ledger
 	aside      int64
 	failed     error
+	// doubtful are the ids whose last change may or may not be durable, since
+	// its sync failed: nobody may be told that they exist, or that they do not.
+	doubtful map[string]error
 }
 
 // item is a volume in the index.
@@ -90,7 +94,7 @@ type item struct {
 // all that the index holds is durable. The error says what to do where the
 // directory is no pool, is another one, or is in use.
 func Open(ctx context.Context, cfg Config, opts Options) (*Pool, error) {
-	p := &Pool{cfg: cfg, opts: opts, quarantine: map[string]error{}, engines: map[string]engine.Engine{}}
+	p := &Pool{cfg: cfg, opts: opts, quarantine: map[string]error{}, doubtful: map[string]error{}, engines: map[string]engine.Engine{}}
 	if err := p.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open pool %s at %s: %w", cfg.Name, cfg.Path, err), p.Close())
 	}
@@ -107,13 +111,10 @@ func (p *Pool) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	at, _ := mount.At(table, p.cfg.Path)
-	p.device = at.Device
-	p.dedicated = at.Point == p.cfg.Path && p.cfg.Path != "/"
-	if p.cfg.RequireMount && !p.dedicated {
-		return fmt.Errorf("%w: requireMount is set; mount the pool's disk there", ErrNoMount)
-	}
 	if p.root, p.release, err = mount.Own(p.cfg.Path, filepath.Join(p.opts.RunDir, "pool-"+p.cfg.Name)); err != nil {
+		return err
+	}
+	if err := p.locate(table); err != nil {
 		return err
 	}
 	if err := p.identify(); err != nil {
@@ -130,6 +131,29 @@ func (p *Pool) open(ctx context.Context) error {
 	return p.recover(ctx)
 }
 
+// locate finds out whether the filesystem is the pool's own. A mount point does
+// not suffice: in a container every directory of the node is one. It must show
+// the whole of a filesystem, or of a btrfs subvolume.
+func (p *Pool) locate(table []mount.Entry) error {
+	var err error
+	if p.fs, err = p.root.Filesystem(); err != nil {
+		return err
+	}
+	at, _ := mount.At(table, p.cfg.Path)
+	whole := at.Root == "/"
+	if p.fs == "btrfs" && !whole {
+		if whole, err = btrfs.IsSubvolume(p.root.FD()); err != nil {
+			return err
+		}
+	}
+	p.device = at.Device
+	p.dedicated = whole && at.Point == p.cfg.Path && p.cfg.Path != "/"
+	if p.cfg.RequireMount && !p.dedicated {
+		return fmt.Errorf("%w of a filesystem: requireMount is set; mount the pool's disk there", ErrNoMount)
+	}
+	return nil
+}
+
 // identify checks that the directory is the configured pool, or makes it one.
 // The lock comes first, so that no two daemons make it one.
 func (p *Pool) identify() error {
@@ -138,9 +162,6 @@ func (p *Pool) identify() error {
 		return err
 	}
 	p.readOnly = space.ReadOnly
-	if p.fs, err = p.root.Filesystem(); err != nil {
-		return err
-	}
 	known, err := p.root.Exists(identityFile)
 	if err != nil {
 		return err
@@ -192,6 +213,10 @@ func (p *Pool) probeAttribute() error {
 	}
 	const name = Attribute + ".probe"
 	err := p.staging.SetAttribute(name, make([]byte, recordLimit))
+	if errno.ReadOnly(err) { // an ext4 that was aborted does not show it otherwise
+		p.readOnly = true
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("the filesystem (%s) cannot hold a %d-byte trusted attribute, which carries a volume's record (ext4 needs blocks of 4 KiB; NFS and FUSE have no trusted attributes): %w", p.fs, recordLimit, err)
 	}
@@ -200,7 +225,11 @@ func (p *Pool) probeAttribute() error {
 
 // Close lets the pool go. Mounts of its volumes stay.
 func (p *Pool) Close() error {
-	errs := []error{p.staging.Close(), p.volumesAt.Close(), p.trashAt.Close(), p.root.Close()}
+	var errs []error
+	for _, e := range p.engines {
+		errs = append(errs, e.Close())
+	}
+	errs = append(errs, p.staging.Close(), p.volumesAt.Close(), p.trashAt.Close(), p.root.Close())
 	if p.lock != nil {
 		errs = append(errs, p.lock.Close())
 	}
@@ -233,18 +262,31 @@ func (p *Pool) Failure() error {
 	case p.failed != nil:
 		return p.failed
 	case p.readOnly:
-		return fmt.Errorf("%w: the filesystem of pool %s is mounted read-only", ErrReadOnly, p.cfg.Name)
+		return fmt.Errorf("%w: the filesystem of pool %s is read-only, by its mount or after an error; check the disk, mount it anew and restart the daemon", ErrReadOnly, p.cfg.Name)
 	}
 	return nil
 }
 
-// fail makes the pool read-only after a failed fsync: the kernel has dropped
-// what it could not write and forgotten about it, so that a second fsync would
-// succeed without the data.
-func (p *Pool) fail(err error) error {
+// durable makes a change of the item id durable by the given syncs. After an
+// error the pool takes no more writes, and nothing more is told of the id: the
+// change may come back at the next start, or not. That holds, too, when the
+// sync succeeds after another has failed meanwhile.
+func (p *Pool) durable(id string, syncs ...func() error) error {
+	var err error
+	for _, sync := range syncs {
+		if err = sync(); err != nil {
+			break
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.failed = errors.Join(p.failed, fmt.Errorf("%w (pool %s): %w", ErrFailed, p.cfg.Name, err))
+	switch {
+	case err != nil:
+		p.failed = fmt.Errorf("%w (pool %s): %w", ErrFailed, p.cfg.Name, err)
+	case p.failed == nil:
+		return nil
+	}
+	p.doubtful[id] = p.failed
 	return p.failed
 }
 
@@ -264,6 +306,21 @@ func (p *Pool) log(message string, keysAndValues ...any) {
 func (p *Pool) ReadOnlyNow() (bool, error) {
 	space, err := p.root.Space()
 	return space.ReadOnly, err
+}
+
+// TryWrite finds out whether the filesystem takes writes by making one, since
+// one that was shut down after an error need not look read-only. If it does
+// not, the pool takes none either until it is opened again.
+func (p *Pool) TryWrite() {
+	if p.Failure() != nil {
+		return
+	}
+	err := p.staging.SetAttribute(Attribute+".probe", []byte("x"))
+	if errno.ReadOnly(err) || errno.NoDisk(err) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.readOnly = true
+	}
 }
 
 // AtItsPath tells whether the configured path still shows this pool.

@@ -62,14 +62,29 @@ func (p *Pool) recoverVolume(ctx context.Context, id string) error {
 	p.mu.Lock()
 	p.index(rec)
 	p.mu.Unlock()
-	if p.readOnly {
-		return nil
-	}
-	if err := p.engines[rec.Engine].Apply(ctx, item, rec.Volume); err != nil {
-		// The volume is served all the same; health finds what is wrong.
-		p.log("Could not apply the size limit", "volumeID", id, "err", err)
+	if !p.readOnly {
+		p.apply(ctx, item, rec)
 	}
 	return nil
+}
+
+// apply sets the limit of a volume. If it cannot, the volume is served all the
+// same, and health finds what is wrong.
+func (p *Pool) apply(ctx context.Context, item *safepath.Dir, rec Record) {
+	if err := p.engines[rec.Engine].Apply(ctx, item, rec.Volume); err != nil {
+		p.log("Could not apply the size limit", "volumeID", rec.ID, "err", err)
+	}
+}
+
+// applyLimit is apply for a volume that is not open.
+func (p *Pool) applyLimit(rec Record) {
+	item, err := p.OpenItem(rec.ID)
+	if err != nil {
+		p.log("Could not apply the size limit", "volumeID", rec.ID, "err", err)
+		return
+	}
+	defer item.Close() //nolint:errcheck // nothing was written through it
+	p.apply(context.Background(), item, rec)
 }
 
 // readKnown reads the record of an item and tells its engine. What belongs to
@@ -187,7 +202,7 @@ func (p *Pool) finishAdoption(ctx context.Context, name string) (adopted bool, e
 	} else if err != nil {
 		return true, err
 	}
-	if err := p.syncVolumes.wait(); err != nil {
+	if err := p.durable(name, p.syncVolumes.wait); err != nil {
 		return true, err
 	}
 	p.log("Finished an adoption", "volumeID", name, "origin", rec.Origin)

@@ -5,8 +5,13 @@ import "sync"
 // groupSync makes work durable for callers that come together: one that
 // arrives while a sync is running shares the next one with all others that
 // wait by then, so 16 callers cost two syncs and not 16.
+//
+// After a failure every later round fails with the same error, without trying:
+// the kernel has dropped what it could not write, and would report success.
 type groupSync struct {
 	do func() error
+	// failed belongs to the round that runs.
+	failed error
 
 	mu      sync.Mutex
 	running bool
@@ -40,7 +45,10 @@ func (g *groupSync) wait() error {
 // run does one round, and has the next one done by somebody else, so that no
 // caller waits for more than its own.
 func (g *groupSync) run(round *syncRound) {
-	round.err = g.do()
+	if g.failed == nil {
+		g.failed = g.do()
+	}
+	round.err = g.failed
 	close(round.done)
 	g.mu.Lock()
 	defer g.mu.Unlock()

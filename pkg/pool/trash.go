@@ -48,7 +48,7 @@ func (p *Pool) Discard(id string) error {
 		p.ledger.trash += it.rec.Bytes
 	}
 	p.mu.Unlock()
-	err := p.syncBoth()
+	err := p.syncBoth(id)
 	p.step("delete.durable")
 	p.settle(name)
 	return err
@@ -56,15 +56,11 @@ func (p *Pool) Discard(id string) error {
 
 // syncBoth makes a rename between volumes/ and trash/ durable. The target
 // comes first, though one journal commit carries both halves.
-func (p *Pool) syncBoth() error {
-	err := p.syncTrash.wait()
-	if err == nil && p.syncVolumes != p.syncTrash {
-		err = p.syncVolumes.wait()
+func (p *Pool) syncBoth(id string) error {
+	if p.syncVolumes == p.syncTrash {
+		return p.durable(id, p.syncTrash.wait)
 	}
-	if err != nil {
-		return p.fail(err)
-	}
-	return nil
+	return p.durable(id, p.syncTrash.wait, p.syncVolumes.wait)
 }
 
 // claim takes a trash entry for one change; settle ends it.
@@ -120,10 +116,11 @@ func (p *Pool) Restore(name string) (Record, error) {
 		return Record{}, err
 	}
 	p.step("restore.renamed")
-	if err := p.syncBoth(); err != nil {
+	if err := p.syncBoth(id); err != nil {
 		return Record{}, err
 	}
 	p.step("restore.durable")
+	p.applyLimit(e.Record) // start-up sets those of volumes only
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.trash.Delete(name)

@@ -83,12 +83,16 @@ func (s *Service) adoptable(p *pool.Pool, path string) (engine.Entry, error) {
 	if !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" {
 		return engine.Entry{}, invalid("%q is not an absolute, clean path of a directory", path)
 	}
-	for _, cfg := range s.opts.Pools {
-		if path == cfg.Path || mount.Below(path, cfg.Path) || mount.Below(cfg.Path, path) {
-			return engine.Entry{}, invalid("%s and the pool %s at %s contain one another", path, cfg.Name, cfg.Path)
-		}
+	// By its real path from here on: a link must not hide what it leads to.
+	parentPath, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return engine.Entry{}, kind(ErrNotFound, "%w", err)
 	}
-	parent, err := safepath.OpenRoot(filepath.Dir(path))
+	path = filepath.Join(parentPath, filepath.Base(path))
+	if err := s.outsidePools(path); err != nil {
+		return engine.Entry{}, err
+	}
+	parent, err := safepath.OpenRoot(parentPath)
 	if err != nil {
 		return engine.Entry{}, kind(ErrNotFound, "%w", err)
 	}

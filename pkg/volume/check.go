@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/hostvol/hostvol/pkg/engine"
@@ -25,6 +26,8 @@ const (
 	FaultAccount = "ReservationsDoNotAddUp"
 	FaultDoubled = "MountedTwice"
 	FaultGone    = "MountedButNotThere"
+	// FaultQuarantined: taken out of service, the message says why.
+	FaultQuarantined = "Quarantined"
 )
 
 // checkTries is how often a check that ran into changes is made again.
@@ -64,6 +67,7 @@ func (s *Service) checkPool(ctx context.Context, cfg pool.Config) ([]Fault, erro
 		}
 		found := faultsOf(cfg.Name, content)
 		found = append(found, compareIndex(p, content)...)
+		found = append(found, quarantineFaults(p)...)
 		found = append(found, s.checkMounts(cfg, table, content)...)
 		if len(found) == 0 || slices.Equal(found, last) {
 			return found, nil
@@ -77,6 +81,19 @@ func faultsOf(name string, c pool.Content) []Fault {
 	var out []Fault
 	for _, f := range c.Faults {
 		out = append(out, Fault{Pool: name, Item: f.Item, Reason: f.Reason, Message: f.Message})
+	}
+	return out
+}
+
+// quarantineFaults tell what the daemon has taken out of service for a reason
+// that one pool's disk does not show.
+func quarantineFaults(p *pool.Pool) []Fault {
+	var out []Fault
+	q := p.Quarantined()
+	for _, item := range slices.Sorted(maps.Keys(q)) {
+		if !errors.Is(q[item], pool.ErrRecord) { // told by the disk
+			out = append(out, Fault{Pool: p.Name(), Item: item, Reason: FaultQuarantined, Message: q[item].Error()})
+		}
 	}
 	return out
 }

@@ -31,7 +31,11 @@ func (s *Service) candidates(params parameters) (fit []*pool.Pool, why []string,
 			why = append(why, fmt.Sprintf("pool %s cannot enforce sizes: %s", p.Name(), e.Enforcement().Reason))
 			continue
 		}
-		if err := p.Failure(); err != nil {
+		err := p.Failure()
+		if err == nil {
+			_, err = p.Space() // a dead disk shows here
+		}
+		if err != nil {
 			why = append(why, err.Error())
 			continue
 		}
@@ -58,7 +62,7 @@ func (s *Service) choose(params parameters, size int64) (*pool.Pool, engine.Engi
 		}
 		space, err := p.Space()
 		if err != nil {
-			return nil, nil, classify(err)
+			continue
 		}
 		if space.Available > most && size <= space.Limit {
 			best, most = p, space.Available

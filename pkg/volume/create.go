@@ -42,8 +42,8 @@ type Volume struct {
 // that name which differs, and with ErrExhausted when no pool has the space or
 // can do what the parameters ask.
 func (s *Service) Create(ctx context.Context, r CreateRequest) (Volume, error) {
-	if r.Name == "" {
-		return Volume{}, invalid("a volume needs a name")
+	if r.Name == "" || len(r.Name) > maxName {
+		return Volume{}, invalid("a volume needs a name of at most %d bytes; this one has %d", maxName, len(r.Name))
 	}
 	params, err := parseParameters(r.Parameters)
 	if err != nil {
@@ -71,7 +71,7 @@ func (s *Service) Create(ctx context.Context, r CreateRequest) (Volume, error) {
 
 	switch p, have, err := s.find(want.ID); {
 	case err == nil:
-		if err := compatible(have, want); err != nil {
+		if err := compatible(have, want, r.Size); err != nil {
 			return Volume{}, err
 		}
 		return s.volume(p, have), nil
@@ -100,12 +100,20 @@ func (s *Service) Create(ctx context.Context, r CreateRequest) (Volume, error) {
 	return s.volume(p, rec), nil
 }
 
+// maxName is CSI's bound on the bytes of a name.
+const maxName = 128
+
 // compatible compares an existing volume with the one a call would make now.
-func compatible(have, want pool.Record) error {
+// Its size is right if the call would have made it so, or if it lies between
+// the two ends that the call gives.
+func compatible(have, want pool.Record, size Range) error {
+	between := size.Limit > 0 && size.Required <= have.Bytes && have.Bytes <= size.Limit
 	switch {
+	case have.Origin != "":
+		return kind(ErrExists, "volume %s was adopted from %s; it is used through a PersistentVolume with that volumeHandle", have.ID, have.Origin)
 	case have.Name != want.Name:
 		return kind(ErrExists, "volume %s is of another name, %q", have.ID, have.Name)
-	case have.Born != want.Born:
+	case have.Born != want.Born && !between:
 		return kind(ErrExists, "volume %s was made with %d bytes, not %d", have.ID, have.Born, want.Born)
 	case !maps.Equal(have.Parameters, want.Parameters):
 		return kind(ErrExists, "volume %s was made with the parameters %v, not %v", have.ID, have.Parameters, want.Parameters)

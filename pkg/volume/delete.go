@@ -32,8 +32,7 @@ func (s *Service) Delete(ctx context.Context, handle string) error {
 	if err := p.Discard(rec.ID); err != nil {
 		return classify(err)
 	}
-	s.health.forget(rec.ID)
-	s.purger.pokeFor(time.Now().Add(s.opts.Retention))
+	s.keepers[p.Name()].pokeFor(time.Now().Add(s.opts.Retention))
 	logger(ctx).V(2).Info("Deleted volume", "volumeID", id, "pool", p.Name(), "retention", s.opts.Retention)
 	return nil
 }

@@ -32,12 +32,13 @@ func (s *Service) List(token string, n int) (page []Volume, next string, err err
 	if n > 0 {
 		ask = n + 1 // one more tells whether there is a next page
 	}
-	for _, p := range s.pools.all() {
+	pools := s.pools.all()
+	for _, p := range pools {
 		for _, rec := range p.After(after, ask) {
 			page = append(page, s.volume(p, rec))
 		}
 	}
-	if len(s.pools.all()) > 1 {
+	if len(pools) > 1 {
 		slices.SortFunc(page, func(a, b Volume) int { return strings.Compare(a.ID, b.ID) })
 	}
 	if n > 0 && len(page) > n {

@@ -57,36 +57,36 @@ type Findings struct {
 	All    []Finding
 }
 
-// healthCache holds what the last round through all volumes has found.
+// healthCache holds what the last round through each pool has found.
 type healthCache struct {
 	mu sync.Mutex
-	by map[string][]Finding // volume id →
+	by map[string]map[string][]Finding // pool → volume id →
 }
 
-func (c *healthCache) replace(by map[string][]Finding) {
+func (c *healthCache) replace(pool string, by map[string][]Finding) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.by = by
+	if c.by == nil {
+		c.by = map[string]map[string][]Finding{}
+	}
+	c.by[pool] = by
 }
 
-func (c *healthCache) forget(id string) {
+// of copies what was found in a pool.
+func (c *healthCache) of(pool string) map[string][]Finding {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.by, id)
-}
-
-func (c *healthCache) all() map[string][]Finding {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return maps.Clone(c.by)
+	return maps.Clone(c.by[pool])
 }
 
 // FindingCounts tells how many volumes the last round found each reason on.
 func (s *Service) FindingCounts() map[string]int {
 	out := map[string]int{}
-	for _, found := range s.health.all() {
-		for _, f := range found {
-			out[f.Reason]++
+	for _, p := range s.pools.all() {
+		for _, found := range s.health.of(p.Name()) {
+			for _, f := range found {
+				out[f.Reason]++
+			}
 		}
 	}
 	return out
@@ -106,7 +106,7 @@ func (s *Service) VolumeHealth(ctx context.Context, handle, path string) ([]Find
 		return nil, err
 	}
 	found := append(poolFindings(p), s.inspect(ctx, p, rec, false)...)
-	for _, f := range s.health.all()[rec.ID] { // what only the walk finds
+	for _, f := range s.health.of(p.Name())[rec.ID] { // what only the walk finds
 		if !slices.ContainsFunc(found, func(g Finding) bool { return g.Reason == f.Reason }) && deepReason(f.Reason) {
 			found = append(found, f)
 		}
@@ -145,29 +145,28 @@ func (s *Service) inspect(ctx context.Context, p *pool.Pool, rec pool.Record, de
 	return found
 }
 
-// inspectAll looks at every volume, and keeps what it finds for ListHealth.
-func (s *Service) inspectAll(ctx context.Context, deep bool) {
-	before := s.health.all()
+// inspectPool looks at every volume of a pool, and keeps what it finds for
+// ListHealth.
+func (s *Service) inspectPool(ctx context.Context, p *pool.Pool, deep bool) {
+	before := s.health.of(p.Name())
 	by := map[string][]Finding{}
-	for _, p := range s.pools.all() {
-		for _, rec := range p.After("", 0) {
-			if ctx.Err() != nil {
-				return
-			}
-			found := s.inspect(ctx, p, rec, deep)
-			if !deep { // what only the walk finds stays until the next one
-				for _, f := range before[rec.ID] {
-					if deepReason(f.Reason) {
-						found = append(found, f)
-					}
+	for _, rec := range p.After("", 0) {
+		if ctx.Err() != nil {
+			return
+		}
+		found := s.inspect(ctx, p, rec, deep)
+		if !deep { // what only the walk finds stays until the next one
+			for _, f := range before[rec.ID] {
+				if deepReason(f.Reason) {
+					found = append(found, f)
 				}
 			}
-			if len(found) > 0 {
-				by[rec.ID] = found
-			}
+		}
+		if len(found) > 0 {
+			by[rec.ID] = found
 		}
 	}
-	s.health.replace(by)
+	s.health.replace(p.Name(), by)
 }
 
 // ListHealth lists volumes with findings in the order of their ids, paged as
@@ -177,11 +176,13 @@ func (s *Service) ListHealth(token string, n int) (page []Findings, next string,
 	if err != nil {
 		return nil, "", err
 	}
-	by := s.health.all()
-	if by == nil {
-		by = map[string][]Finding{}
-	}
+	by := map[string][]Finding{}
 	for _, p := range s.pools.all() {
+		for id, found := range s.health.of(p.Name()) {
+			if _, err := p.Get(id); !errors.Is(err, pool.ErrNotFound) { // it may be gone since
+				by[id] = found
+			}
+		}
 		if found := poolFindings(p); len(found) > 0 {
 			for _, rec := range p.After("", 0) {
 				by[rec.ID] = append(slices.Clone(found), by[rec.ID]...)

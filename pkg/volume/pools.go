@@ -116,20 +116,14 @@ func (ps *pools) quarantineTwins(p *pool.Pool) {
 // background.
 const startWait = 20 * time.Second
 
-// openPools tries to open the pools that are not open, all at once.
+// openPools opens all pools at once.
 func (s *Service) openPools(ctx context.Context) {
-	var all sync.WaitGroup
-	for _, cfg := range s.opts.Pools {
-		if !s.pools.begin(cfg.Name) {
-			continue
-		}
-		all.Go(func() {
-			p, err := s.openPool(ctx, cfg)
-			s.opened(ctx, cfg.Name, p, err)
-		})
-	}
 	done := make(chan struct{})
 	go func() {
+		var all sync.WaitGroup
+		for _, k := range s.keepers {
+			all.Go(func() { k.open(ctx) })
+		}
 		all.Wait()
 		close(done)
 	}()
@@ -140,17 +134,22 @@ func (s *Service) openPools(ctx context.Context) {
 	}
 }
 
-// opened takes note of a try's end.
-func (s *Service) opened(ctx context.Context, name string, p *pool.Pool, err error) {
-	before := s.pools.end(name, p, err)
+// open tries to open the keeper's pool, unless it is open or another try is
+// under way.
+func (k *keeper) open(ctx context.Context) {
+	if !k.s.pools.begin(k.cfg.Name) {
+		return
+	}
+	p, err := k.s.openPool(ctx, k.cfg)
+	before := k.s.pools.end(k.cfg.Name, p, err)
 	if err != nil {
 		if before.Error() != err.Error() { // say it once
-			logger(ctx).Error(err, "Could not open the pool; trying again", "pool", name, "interval", retryInterval)
+			logger(ctx).Error(err, "Could not open the pool; trying again", "pool", k.cfg.Name, "interval", retryInterval)
 		}
 		return
 	}
 	logger(ctx).Info("Opened pool", "pool", p.Name(), "path", p.Path(), "uuid", p.UUID(), "filesystem", p.Filesystem(), "volumes", p.Len(), "trash", len(p.Trash()))
-	s.purger.poke()
+	k.poke()
 }
 
 func (s *Service) openPool(ctx context.Context, cfg pool.Config) (*pool.Pool, error) {
@@ -178,13 +177,20 @@ func (s *Service) find(id string) (*pool.Pool, pool.Record, error) {
 	return nil, pool.Record{}, kind(ErrNotFound, "volume %s", id)
 }
 
-// lookup finds the volume of a handle.
+// lookup finds the volume of a handle. It is ErrNotFound only when no pool that
+// is not open can have it.
 func (s *Service) lookup(handle string) (*pool.Pool, pool.Record, error) {
 	id, ours := s.local(handle)
 	if !ours {
 		return nil, pool.Record{}, kind(ErrNotFound, "volume %s on node %s", handle, s.opts.NodeID)
 	}
-	return s.find(id)
+	p, rec, err := s.find(id)
+	if errors.Is(err, ErrNotFound) {
+		if unsure := s.sure(id); unsure != nil {
+			err = unsure
+		}
+	}
+	return p, rec, err
 }
 
 // sure fails with ErrUnavailable while a configured pool is not open: an id

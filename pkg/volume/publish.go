@@ -59,9 +59,6 @@ func (s *Service) Publish(ctx context.Context, r PublishRequest) error {
 	}
 	defer src.Close() //nolint:errcheck // nothing was written through it
 
-	if others := s.others(id, r); others != nil {
-		return others
-	}
 	t, err := s.target(r.Target)
 	if notExist(err) {
 		return kind(ErrState, "the parent of target %s is not there: %w", r.Target, err)
@@ -70,7 +67,7 @@ func (s *Service) Publish(ctx context.Context, r PublishRequest) error {
 		return err
 	}
 	defer t.close()
-	mounted, err := s.bind(src, t, flags)
+	mounted, err := s.bind(src, t, flags, func() error { return s.alone(id, r) })
 	if err != nil {
 		return classify(err)
 	}
@@ -106,22 +103,17 @@ func (s *Service) source(ctx context.Context, handle string, attributes map[stri
 	return src, err
 }
 
-// others checks the rule of the single writer against the other targets.
-func (s *Service) others(id string, r PublishRequest) error {
-	all := s.published.of(id)
-	delete(all, r.Target)
-	if len(all) == 0 {
-		return nil
-	}
+// alone checks the rule of the single writer against the other targets.
+func (s *Service) alone(id string, r PublishRequest) error {
 	exclusive := r.Exclusive
-	for _, p := range all {
-		exclusive = exclusive || p.exclusive
+	for target, p := range s.published.of(id) {
+		exclusive = exclusive || p.exclusive && target != r.Target
 	}
 	if !exclusive {
 		return nil
 	}
-	for target := range s.live(id) {
-		if target != r.Target {
+	for target, p := range s.live(id) {
+		if target != r.Target && !p.part {
 			return kind(ErrInUse, "volume %s is published at %s, and its access mode allows one target", id, target)
 		}
 	}
@@ -129,8 +121,8 @@ func (s *Service) others(id string, r PublishRequest) error {
 }
 
 // bind mounts src at the target, unless it is there already, and tells whether
-// it did.
-func (s *Service) bind(src *safepath.Dir, t target, flags mount.Flags) (bool, error) {
+// it did. A new mount must be allowed.
+func (s *Service) bind(src *safepath.Dir, t target, flags mount.Flags, allowed func() error) (bool, error) {
 	want, err := mount.Effective(src, flags)
 	if err != nil {
 		return false, err
@@ -142,9 +134,13 @@ func (s *Service) bind(src *safepath.Dir, t target, flags mount.Flags) (bool, er
 	if err != nil {
 		return false, err
 	}
-	switch {
-	case state.Mounted:
+	if state.Mounted {
 		return false, s.same(src, t, state, want)
+	}
+	if err := allowed(); err != nil {
+		return false, err
+	}
+	switch {
 	case !state.Exists:
 		err = t.parent.Mkdir(t.name, 0o750)
 	case !state.Dir:
@@ -286,16 +282,15 @@ func removeTarget(t target) error {
 }
 
 func removeFile(t target) error {
-	f, err := t.parent.Open(t.name, 0, 0)
-	if err != nil {
-		return kind(ErrState, "target %s is neither a directory nor a file, and was left as it is: %w", t.path, err)
+	info, err := t.parent.Lstat(t.name)
+	if notExist(err) {
+		return nil
 	}
-	info, err := f.Stat()
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err != nil {
 		return err
 	}
-	if !info.Mode().IsRegular() || info.Size() > 0 {
-		return kind(ErrState, "target %s is %v with %d bytes, nothing this driver makes, and was left as it is", t.path, info.Mode(), info.Size())
+	if !info.Regular || info.Bytes > 0 {
+		return kind(ErrState, "target %s is not a directory, and not an empty file that this driver makes; it was left as it is", t.path)
 	}
 	if err := t.parent.Unlink(t.name); err != nil && !notExist(err) {
 		return fmt.Errorf("remove target: %w", err)

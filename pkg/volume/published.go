@@ -1,7 +1,9 @@
 package volume
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -10,11 +12,14 @@ import (
 	"github.com/hostvol/hostvol/pkg/pool"
 )
 
-// publication is one target at which a volume is mounted.
+// publication is one target at which a volume, or a part of it, is mounted.
 type publication struct {
 	// exclusive: its access mode allows no second one. Not known, and false,
 	// after a restart of the daemon.
 	exclusive bool
+	// part: it is a directory of the volume, which the kubelet has bound for a
+	// subPath.
+	part bool
 }
 
 // published is what is mounted where, as far as this process has seen. It is a
@@ -23,13 +28,23 @@ type publication struct {
 type published struct {
 	mu sync.Mutex
 	by map[string]map[string]publication // volume id → target
+	at map[string]string                 // target → volume id
 }
 
-func newPublished() *published { return &published{by: map[string]map[string]publication{}} }
+func newPublished() *published {
+	return &published{by: map[string]map[string]publication{}, at: map[string]string{}}
+}
 
+// add takes note of a mount. What was noted of the target before is void.
 func (t *published) add(id, target string, p publication) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if id != staticKey {
+		if before, ok := t.at[target]; ok && before != id {
+			t.remove(before, target)
+		}
+		t.at[target] = id
+	}
 	if t.by[id] == nil {
 		t.by[id] = map[string]publication{}
 	}
@@ -39,6 +54,13 @@ func (t *published) add(id, target string, p publication) {
 func (t *published) drop(id, target string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.remove(id, target)
+	if t.at[target] == id {
+		delete(t.at, target)
+	}
+}
+
+func (t *published) remove(id, target string) {
 	delete(t.by[id], target)
 	if len(t.by[id]) == 0 {
 		delete(t.by, id)
@@ -49,17 +71,22 @@ func (t *published) drop(id, target string) {
 func (t *published) of(id string) map[string]publication {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.by[id]) == 0 {
-		return nil
-	}
-	out := make(map[string]publication, len(t.by[id]))
-	for target, p := range t.by[id] {
-		out[target] = p
-	}
-	return out
+	return maps.Clone(t.by[id])
 }
 
-// live looks at the targets of a volume, and drops those where it is not
+// above finds a target below which the path lies, "" for none.
+func (t *published) above(path, top string) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for dir := filepath.Dir(path); mount.Below(dir, top); dir = filepath.Dir(dir) {
+		if _, ok := t.at[dir]; ok {
+			return dir
+		}
+	}
+	return ""
+}
+
+// live looks at the targets of a volume, and drops those where nothing is
 // mounted any more.
 func (s *Service) live(id string) map[string]publication {
 	entries := s.published.of(id)
@@ -88,16 +115,18 @@ func (s *Service) mounted(path string) bool {
 // that carry no attributes know them by their mount.
 const staticKey = "/"
 
-// findStatic reads the mount table once, at start-up, for static volumes that
-// an earlier daemon has published.
-func (s *Service) findStatic() error {
-	if len(s.opts.StaticRoots) == 0 {
-		return nil
+// checkPropagation warns where nobody else would see what is mounted: in a
+// container whose mount of the kubelet's directory is not bidirectional, pods
+// would write to the node's own disk.
+func (s *Service) checkPropagation(ctx context.Context, table []mount.Entry) {
+	if at, ok := mount.At(table, s.kubeletReal); ok && !at.Shared {
+		logger(ctx).Error(nil, "The kubelet's directory is not on a shared mount: volumes are seen in this mount namespace only. In a container, set mountPropagation: Bidirectional",
+			"kubeletDir", s.kubeletReal, "mount", at.Point)
 	}
-	table, err := mount.Table()
-	if err != nil {
-		return fmt.Errorf("find published static volumes: %w", err)
-	}
+}
+
+// findStatic finds the static volumes that an earlier daemon has published.
+func (s *Service) findStatic(table []mount.Entry) {
 	for _, root := range s.opts.StaticRoots {
 		device, inside, ok := inFilesystem(table, root)
 		if !ok {
@@ -109,7 +138,6 @@ func (s *Service) findStatic() error {
 			}
 		}
 	}
-	return nil
 }
 
 // isStaticTarget tells whether a static volume is mounted at the path.
@@ -163,13 +191,16 @@ func (s *Service) findPublished(p *pool.Pool) error {
 		return fmt.Errorf("find published volumes: %w", err)
 	}
 	for _, m := range s.mountsOf(table, p.Path()) {
-		s.published.add(m.id, m.target, publication{})
+		s.published.add(m.id, m.target, publication{part: m.part})
 	}
 	return nil
 }
 
-// poolMount is a mount of a pool's volume on a target.
-type poolMount struct{ id, target string }
+// poolMount is a mount of a pool's volume, or of a part of it, on a target.
+type poolMount struct {
+	id, target string
+	part       bool
+}
 
 // mountsOf finds the mounts of a pool's volumes below the kubelet's directory.
 // It goes by the mount table alone, since a look at a mount of somebody else
@@ -185,8 +216,8 @@ func (s *Service) mountsOf(table []mount.Entry, poolPath string) []poolMount {
 		if e.Device != device || !mount.Below(e.Root, volumes) || !mount.Below(e.Point, s.kubeletReal) {
 			continue
 		}
-		id, _, _ := strings.Cut(strings.TrimPrefix(e.Root, volumes+"/"), "/")
-		out = append(out, poolMount{id: id, target: s.asRequested(e.Point)})
+		id, inside, _ := strings.Cut(strings.TrimPrefix(e.Root, volumes+"/"), "/")
+		out = append(out, poolMount{id: id, target: s.asRequested(e.Point), part: strings.Contains(inside, "/")})
 	}
 	return out
 }

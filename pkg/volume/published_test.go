@@ -7,13 +7,19 @@ func TestPublished(t *testing.T) {
 	p.add("a", "/1", publication{exclusive: true})
 	p.add("a", "/1", publication{})
 	p.add("a", "/2", publication{})
-	p.add("b", "/1", publication{})
 	if got := p.of("a"); len(got) != 2 || got["/1"].exclusive {
 		t.Errorf("%v", got)
 	}
-	p.of("a")["/3"] = publication{} // a copy
-	p.drop("a", "/2")
-	p.drop("a", "/3")
+	if got := p.above("/1/x/y", "/"); got != "/1" {
+		t.Errorf("above: %q", got)
+	}
+	if got := p.above("/1", "/"); got != "" {
+		t.Errorf("above itself: %q", got)
+	}
+	p.add("b", "/3", publication{})
+	p.add("b", "/2", publication{}) // takes the target from a
+	p.of("a")["/4"] = publication{} // a copy
+	p.drop("a", "/4")
 	p.drop("nobody", "/1")
 	if got := p.of("a"); len(got) != 1 {
 		t.Errorf("%v", got)
@@ -22,7 +28,7 @@ func TestPublished(t *testing.T) {
 	if got := p.of("a"); got != nil {
 		t.Errorf("%v", got)
 	}
-	if got := p.of("b"); len(got) != 1 {
+	if got := p.of("b"); len(got) != 2 {
 		t.Errorf("%v", got)
 	}
 }

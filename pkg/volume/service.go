@@ -13,10 +13,10 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/time/rate"
 	"k8s.io/klog/v2"
 
 	"github.com/hostvol/hostvol/pkg/engine"
+	"github.com/hostvol/hostvol/pkg/host/mount"
 	"github.com/hostvol/hostvol/pkg/host/safepath"
 	"github.com/hostvol/hostvol/pkg/pool"
 )
@@ -66,19 +66,14 @@ type Service struct {
 	// kubeletReal is the kubelet's directory without links, as the mount table
 	// shows it.
 	kubeletReal string
-	purger      *purger
+	keepers     map[string]*keeper // by pool
 	health      healthCache
 }
 
 // New opens what can be opened. A pool that cannot is reported by health and
 // tried again while Run runs. It fails on a wrong configuration only.
 func New(ctx context.Context, opts Options) (*Service, error) {
-	s := &Service{opts: opts, tag: nodeTag(opts.NodeID), published: newPublished()}
-	limit := rate.Inf
-	if opts.PurgeRate > 0 {
-		limit = rate.Limit(opts.PurgeRate)
-	}
-	s.purger = &purger{limiter: rate.NewLimiter(limit, max(1, opts.PurgeRate/10)), wake: make(chan struct{}, 1)}
+	s := &Service{opts: opts, tag: nodeTag(opts.NodeID), published: newPublished(), keepers: map[string]*keeper{}}
 	var err error
 	if s.kubelet, err = safepath.OpenRoot(opts.KubeletDir); err != nil {
 		return nil, fmt.Errorf("kubelet directory: %w; set kubeletDir to the kubelet's --root-dir", err)
@@ -89,10 +84,14 @@ func New(ctx context.Context, opts Options) (*Service, error) {
 	s.pools = &pools{configured: opts.Pools, closed: map[string]error{}, trying: map[string]bool{}, open: map[string]*pool.Pool{}}
 	for _, cfg := range opts.Pools {
 		s.pools.closed[cfg.Name] = errNotTried
+		s.keepers[cfg.Name] = newKeeper(s, cfg)
 	}
-	if err := s.findStatic(); err != nil {
+	table, err := mount.Table()
+	if err != nil {
 		return nil, errors.Join(err, s.kubelet.Close())
 	}
+	s.checkPropagation(ctx, table)
+	s.findStatic(table)
 	s.openPools(ctx)
 	return s, nil
 }
@@ -104,72 +103,6 @@ func (s *Service) Close() error {
 		errs = append(errs, p.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// Run does what goes on in the background, until ctx is done: it purges the
-// trash, measures volumes, looks for problems, and opens pools that were not
-// there.
-func (s *Service) Run(ctx context.Context) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.runPurge(ctx)
-	}()
-	s.runRounds(ctx)
-	<-done
-}
-
-// retryInterval is the time between two tries to open a pool, and between two
-// measurements of what volumes use.
-const retryInterval = 30 * time.Second
-
-func (s *Service) runRounds(ctx context.Context) {
-	tick := time.NewTicker(retryInterval)
-	defer tick.Stop()
-	var looked, deep time.Time
-	for {
-		s.measure(ctx)
-		if now := time.Now(); now.Sub(looked) >= s.opts.HealthInterval {
-			walk := now.Sub(deep) >= s.opts.DeepInterval
-			s.inspectAll(ctx, walk)
-			if looked = now; walk {
-				deep = now
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			s.openPools(ctx)
-		}
-	}
-}
-
-// measure tells each pool what its enforced volumes use.
-func (s *Service) measure(ctx context.Context) {
-	for _, p := range s.pools.all() {
-		for _, rec := range p.After("", 0) {
-			if ctx.Err() != nil {
-				return
-			}
-			if !rec.Enforced {
-				continue
-			}
-			u, err := usage(ctx, p, rec)
-			if err == nil && u.Own {
-				p.SetUsed(rec.ID, u.BytesUsed)
-			}
-		}
-	}
-}
-
-func usage(ctx context.Context, p *pool.Pool, rec pool.Record) (engine.Usage, error) {
-	item, err := p.OpenItem(rec.ID)
-	if err != nil {
-		return engine.Usage{}, err
-	}
-	defer item.Close() //nolint:errcheck // read only
-	return p.Engine(rec.Engine).Usage(ctx, item, rec.Volume)
 }
 
 // nodeTag tells nodes apart in handles: 8 hex digits.

@@ -38,6 +38,9 @@ func (s *Service) static(handle string, attributes map[string]string) (*safepath
 	if !filepath.IsAbs(path) || filepath.Clean(path) != path {
 		return nil, invalid("attribute %s: %q is not an absolute, clean path", attributePath, path)
 	}
+	if err := s.outsidePools(path); err != nil {
+		return nil, err
+	}
 	for _, root := range s.opts.StaticRoots {
 		if !mount.Below(path, root) {
 			continue
@@ -73,4 +76,21 @@ func (s *Service) CheckStatic(handle string, attributes map[string]string) error
 		return err
 	}
 	return dir.Close()
+}
+
+// outsidePools fails when the path and a pool contain one another, whatever
+// links or bind mounts lead there: what lies in a pool is the pool's alone.
+func (s *Service) outsidePools(path string) error {
+	table, err := mount.Table()
+	if err != nil {
+		return err
+	}
+	device, inside, ok := inFilesystem(table, path)
+	for _, cfg := range s.opts.Pools {
+		pdev, pinside, pok := inFilesystem(table, cfg.Path)
+		if ok && pok && device == pdev && (inside == pinside || mount.Below(inside, pinside) || mount.Below(pinside, inside)) {
+			return invalid("%s and the pool %s at %s contain one another", path, cfg.Name, cfg.Path)
+		}
+	}
+	return nil
 }

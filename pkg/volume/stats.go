@@ -5,7 +5,6 @@ import (
 
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/host/mount"
-	"github.com/hostvol/hostvol/pkg/host/safepath"
 )
 
 // Usage is what a volume takes; see engine.Usage.
@@ -64,16 +63,5 @@ func (s *Service) staticUsage(t target) (Usage, error) {
 	if err != nil {
 		return Usage{}, err
 	}
-	return filesystemUsage(space), nil
-}
-
-func filesystemUsage(s safepath.Space) Usage {
-	u := Usage{
-		BytesTotal: s.Bytes, BytesUsed: s.Bytes - s.BytesFree, BytesAvailable: s.BytesAvailable,
-		InodesTotal: s.Inodes, InodesUsed: s.Inodes - s.InodesFree, InodesAvailable: s.InodesFree,
-	}
-	if s.Inodes == 0 { // btrfs does not count them
-		u.InodesTotal, u.InodesUsed, u.InodesAvailable = -1, -1, -1
-	}
-	return u
+	return engine.FilesystemUsage(space), nil
 }

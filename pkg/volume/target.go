@@ -1,9 +1,11 @@
 package volume
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"github.com/hostvol/hostvol/pkg/host/errno"
 	"github.com/hostvol/hostvol/pkg/host/mount"
@@ -25,10 +27,13 @@ func (s *Service) checkTarget(path string) error {
 	switch {
 	case path == "":
 		return invalid("a target path is required")
-	case !filepath.IsAbs(path) || filepath.Clean(path) != path:
+	case !filepath.IsAbs(path) || filepath.Clean(path) != path || strings.ContainsRune(path, 0):
 		return invalid("target %q is not an absolute, clean path", path)
 	case !mount.Below(path, s.opts.KubeletDir):
 		return invalid("target %q is not below the kubelet's directory %s; if the kubelet has another --root-dir, set kubeletDir", path, s.opts.KubeletDir)
+	}
+	if above := s.published.above(path, s.opts.KubeletDir); above != "" {
+		return invalid("target %q lies inside the volume that is published at %s", path, above)
 	}
 	return nil
 }
@@ -63,9 +68,18 @@ func CheckFlags(options []string) error {
 	return nil
 }
 
-// CheckPath checks that a path from a request is one that a volume can be at,
-// and is there.
-func (s *Service) CheckPath(path string) error {
+// CheckPath checks that a path from a request is there, and that, if anything is
+// mounted there, it is the volume. A volume that is only staged is not mounted.
+func (s *Service) CheckPath(ctx context.Context, handle, path string) error {
+	src, err := s.source(ctx, handle, nil)
+	if err != nil {
+		return classify(err)
+	}
+	defer src.Close() //nolint:errcheck // read only
+	id, err := src.Identity()
+	if err != nil {
+		return err
+	}
 	t, err := s.target(path)
 	if notExist(err) {
 		return kind(ErrNotFound, "%w", err)
@@ -77,6 +91,9 @@ func (s *Service) CheckPath(path string) error {
 	state, err := mount.Look(t.parent, t.name)
 	if err == nil && !state.Exists {
 		err = kind(ErrNotFound, "%s does not exist", path)
+	}
+	if err == nil && state.Mounted && state.Identity != id {
+		err = kind(ErrNotFound, "what is mounted at %s is not volume %s", path, handle)
 	}
 	return err
 }

@@ -3,12 +3,8 @@ package volume
 import (
 	"context"
 	"errors"
-	"math"
 	"strings"
-	"sync/atomic"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/hostvol/hostvol/pkg/pool"
 )
@@ -20,6 +16,9 @@ type TrashEntry struct {
 	Name, ID, Pool  string
 	Bytes           int64
 	Deleted, Expiry time.Time
+	// ByHand tells that only `hostvol trash purge` removes it, and there is no
+	// Expiry: it was adopted.
+	ByHand bool
 	// Purging tells that its purge has begun; Problem why it does not end.
 	Purging bool
 	Problem string
@@ -33,6 +32,9 @@ func (s *Service) Trash() []TrashEntry {
 			t := TrashEntry{
 				Name: e.Name, ID: e.Record.ID, Pool: p.Name(), Bytes: e.Record.Bytes,
 				Deleted: e.Deleted, Expiry: e.Deleted.Add(s.opts.Retention), Purging: e.Begun,
+			}
+			if e.Record.Origin != "" {
+				t.ByHand, t.Expiry = true, time.Time{}
 			}
 			if e.Err != nil {
 				t.Problem = e.Err.Error()
@@ -105,86 +107,55 @@ func (s *Service) Purge(ctx context.Context, name string) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		return 1, classify(p.Purge(ctx, e.Name, s.purger.limiter))
+		return 1, s.purge(ctx, p, e)
 	}
 	n := 0
 	var errs []error
 	for _, p := range s.pools.all() {
 		for _, e := range p.Trash() {
-			if err := p.Purge(ctx, e.Name, s.purger.limiter); err != nil && !errors.Is(err, pool.ErrNotFound) {
-				errs = append(errs, classify(err))
-				continue
+			switch err := s.purge(ctx, p, e); {
+			case err == nil:
+				n++
+			case !errors.Is(err, pool.ErrNotFound) && !errors.Is(err, pool.ErrPurging): // the background is at it
+				errs = append(errs, err)
 			}
-			n++
 		}
 	}
 	return n, errors.Join(errs...)
 }
 
-// purger removes expired trash in the background.
-type purger struct {
-	limiter *rate.Limiter
-	wake    chan struct{}
-	// next is when it will look again, in nanoseconds since 1970.
-	next atomic.Int64
-}
-
-// poke has it look now.
-func (p *purger) poke() { p.pokeFor(time.Now()) }
-
-// pokeFor has it look unless it will do so anyway by the time.
-func (p *purger) pokeFor(at time.Time) {
-	if at.UnixNano() >= p.next.Load() {
-		return
-	}
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (s *Service) runPurge(ctx context.Context) {
-	for {
-		s.purger.next.Store(math.MaxInt64) // whoever deletes from now on wakes it
-		wait := s.purgeExpired(ctx)
-		s.purger.next.Store(time.Now().Add(wait).UnixNano())
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-s.purger.wake:
-			timer.Stop()
-		case <-timer.C:
-		}
-	}
+func (s *Service) purge(ctx context.Context, p *pool.Pool, e pool.TrashEntry) error {
+	k := s.keepers[p.Name()]
+	defer k.poke()
+	return classify(p.Purge(ctx, e.Name, k.limiter))
 }
 
 // purgeExpired purges what is old enough, and tells how long to wait for the
-// next.
-func (s *Service) purgeExpired(ctx context.Context) time.Duration {
+// next. What was adopted is somebody's directory from before, and is purged by
+// hand only.
+func (k *keeper) purgeExpired(ctx context.Context, p *pool.Pool) time.Duration {
 	wait := time.Hour
-	for _, p := range s.pools.all() {
-		if p.Failure() != nil {
+	if p.Failure() != nil {
+		return wait
+	}
+	for _, e := range p.Trash() {
+		if e.Record.Origin != "" && !e.Begun {
 			continue
 		}
-		for _, e := range p.Trash() {
-			if left := time.Until(e.Deleted.Add(s.opts.Retention)); left > 0 && !e.Begun {
-				wait = min(wait, left)
-				continue
-			}
-			err := p.Purge(ctx, e.Name, s.purger.limiter)
-			switch {
-			case ctx.Err() != nil:
-				return wait
-			case errors.Is(err, pool.ErrNotFound):
-			case err != nil:
-				wait = min(wait, retryInterval)
-				if e.Err == nil || e.Err.Error() != errors.Unwrap(err).Error() {
-					logger(ctx).Error(err, "Could not purge; trying again", "pool", p.Name(), "entry", e.Name)
-				}
-			default:
-				logger(ctx).V(2).Info("Purged volume", "volumeID", e.Record.ID, "pool", p.Name())
+		if left := time.Until(e.Deleted.Add(k.s.opts.Retention)); left > 0 && !e.Begun {
+			wait = min(wait, left)
+			continue
+		}
+		err := p.Purge(ctx, e.Name, k.limiter)
+		switch {
+		case ctx.Err() != nil:
+			return wait
+		case err == nil:
+			logger(ctx).V(2).Info("Purged volume", "volumeID", e.Record.ID, "pool", p.Name())
+		case !errors.Is(err, pool.ErrNotFound):
+			wait = min(wait, retryInterval)
+			if e.Err == nil || !strings.HasSuffix(err.Error(), e.Err.Error()) { // say it once
+				logger(ctx).Error(err, "Could not purge; trying again", "pool", p.Name(), "entry", e.Name)
 			}
 		}
 	}

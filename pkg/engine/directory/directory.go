@@ -54,6 +54,7 @@ type method interface {
 	// forget releases what belonged to a removed volume; subvolumes are the ids
 	// of those that went with it.
 	forget(v engine.Volume, subvolumes []uint64) error
+	close() error
 	// owned finds out what belongs to the item when the record does not tell.
 	owned(item *safepath.Dir) engine.Volume
 }
@@ -201,14 +202,7 @@ func filesystemUsage(dir *safepath.Dir) (engine.Usage, error) {
 	if err != nil {
 		return engine.Usage{}, err
 	}
-	u := engine.Usage{
-		BytesTotal: s.Bytes, BytesUsed: s.Bytes - s.BytesFree, BytesAvailable: s.BytesAvailable,
-		InodesTotal: s.Inodes, InodesUsed: s.Inodes - s.InodesFree, InodesAvailable: s.InodesFree,
-	}
-	if s.Inodes == 0 { // btrfs does not count them
-		u.InodesTotal, u.InodesUsed, u.InodesAvailable = -1, -1, -1
-	}
-	return u, nil
+	return engine.FilesystemUsage(s), nil
 }
 
 // Inspect implements engine.Engine.
@@ -237,7 +231,9 @@ func (e *Engine) Destroy(ctx context.Context, parent *safepath.Dir, name string,
 		return e.method.forget(v, nil)
 	}
 	if err == nil {
-		if v.Project == 0 {
+		// Only of what has no record: the owner of an unlimited volume could have
+		// given it the project of another.
+		if v == (engine.Volume{}) {
 			v.Project = e.method.owned(item).Project
 		}
 		if err := item.Close(); err != nil {
@@ -254,3 +250,6 @@ func (e *Engine) Destroy(ctx context.Context, parent *safepath.Dir, name string,
 	}
 	return e.method.forget(v, subvolumes)
 }
+
+// Close implements engine.Engine.
+func (e *Engine) Close() error { return e.method.close() }

@@ -44,6 +44,8 @@ func (plain) known(*safepath.Dir, engine.Volume) {}
 
 func (plain) forget(engine.Volume, []uint64) error { return nil }
 
+func (plain) close() error { return nil }
+
 func (plain) owned(*safepath.Dir) engine.Volume { return engine.Volume{} }
 
 // quotaOff is the problem of a volume that was enforced and is not.

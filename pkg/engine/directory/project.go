@@ -8,6 +8,7 @@ import (
 
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/host/quota"
+	"github.com/hostvol/hostvol/pkg/host/rmtree"
 	"github.com/hostvol/hostvol/pkg/host/safepath"
 )
 
@@ -29,14 +30,14 @@ func openProjects(o Options) (method, error) {
 	}
 	root, err := o.Root.Identity()
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, q.Close())
 	}
 	p := &projects{fs: o.Filesystem, quota: q, ids: o.Projects.of(root.Dev)}
 	if o.ReadOnly {
 		return p, nil
 	}
 	if err := p.prove(o.Staging); err != nil {
-		return plain{reason: fmt.Sprintf("a trial of a project limit failed: %v", err)}, nil
+		return plain{reason: fmt.Sprintf("a trial of a project limit failed: %v", err)}, q.Close()
 	}
 	return p, nil
 }
@@ -47,8 +48,9 @@ func (p *projects) prove(staging *safepath.Dir) error {
 		return err
 	}
 	defer p.ids.free(id)
-	if err := staging.Rmdir(trial); err == nil { // left by a crash
-		_ = staging.Sync()
+	clear := func() error { return rmtree.Remove(context.Background(), staging.FD(), trial, rmtree.Options{}) }
+	if err := clear(); err != nil { // left by a crash
+		return err
 	}
 	if err := staging.Mkdir(trial, 0o700); err != nil {
 		return err
@@ -58,8 +60,10 @@ func (p *projects) prove(staging *safepath.Dir) error {
 		return err
 	}
 	err = p.quota.Prove(dir.FD(), id)
-	return errors.Join(err, dir.Close(), staging.Rmdir(trial))
+	return errors.Join(err, dir.Close(), clear())
 }
+
+func (p *projects) close() error { return p.quota.Close() }
 
 func (p *projects) enforcement() engine.Enforcement {
 	return engine.Enforcement{Method: p.fs + "-project"}
@@ -85,7 +89,8 @@ func (p *projects) make(item *safepath.Dir, bytes int64, on bool) (engine.Volume
 	return v, quota.SetProject(dir.FD(), v.Project, true)
 }
 
-// convert puts every file of src into a project, and then takes src over.
+// convert puts every file of src into a project, and then takes src over. After
+// an error src is in no project.
 func (p *projects) convert(ctx context.Context, item *safepath.Dir, src engine.Entry, bytes int64, moving func(engine.Volume) error) (engine.Volume, error) {
 	v := engine.Volume{Bytes: bytes, Enforced: true}
 	dir, err := src.Parent.OpenDir(src.Name)
@@ -96,16 +101,20 @@ func (p *projects) convert(ctx context.Context, item *safepath.Dir, src engine.E
 	if v.Project, err = p.ids.take(p.quota.InUse); err != nil {
 		return v, err
 	}
-	if err := quota.SetTree(ctx, dir.FD(), v.Project); err != nil {
-		return v, errors.Join(err, quota.SetTree(context.WithoutCancel(ctx), dir.FD(), 0))
+	err = quota.SetTree(ctx, dir.FD(), v.Project)
+	if err == nil {
+		err = p.quota.SetLimit(v.Project, bytes)
 	}
-	if err := p.quota.SetLimit(v.Project, bytes); err != nil {
-		return v, err
+	if err == nil {
+		err = moving(v)
 	}
-	if err := moving(v); err != nil {
-		return v, err
+	if err == nil {
+		err = move(src, engine.Entry{Parent: item, Name: data})
 	}
-	return v, move(src, engine.Entry{Parent: item, Name: data})
+	if err != nil {
+		return v, errors.Join(err, p.lift(context.WithoutCancel(ctx), dir, v))
+	}
+	return v, nil
 }
 
 func (p *projects) apply(_ *safepath.Dir, v engine.Volume) error {

@@ -216,6 +216,8 @@ func (s *subvolumes) inspect(_ context.Context, dir *safepath.Dir, v engine.Volu
 
 func (s *subvolumes) known(*safepath.Dir, engine.Volume) {}
 
+func (s *subvolumes) close() error { return nil }
+
 func (s *subvolumes) owned(*safepath.Dir) engine.Volume { return engine.Volume{} }
 
 // forget removes the qgroups of removed subvolumes. The kernel frees a

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,6 +17,8 @@ type Entry struct {
 	Root string
 	// Point is where it is mounted.
 	Point string
+	// Shared tells that what is mounted below is seen in other mount namespaces.
+	Shared bool
 }
 
 // Table reads the mount table of this process, in the order of mounting. Its
@@ -35,7 +38,14 @@ func Table() ([]Entry, error) {
 		if len(fields) < 6 {
 			return nil, fmt.Errorf("read mount table: unexpected line %q", lines.Text())
 		}
-		table = append(table, Entry{Device: fields[2], Root: unescape(fields[3]), Point: unescape(fields[4])})
+		optional := fields[6:]
+		if end := slices.Index(optional, "-"); end >= 0 {
+			optional = optional[:end]
+		}
+		table = append(table, Entry{
+			Device: fields[2], Root: unescape(fields[3]), Point: unescape(fields[4]),
+			Shared: slices.ContainsFunc(optional, func(f string) bool { return strings.HasPrefix(f, "shared:") }),
+		})
 	}
 	return table, lines.Err()
 }

@@ -95,7 +95,7 @@ func (e entry) project() (id uint32, inherit bool, err error) {
 func (e entry) setProject(id uint32) error {
 	var a fileAttr
 	err := fileAttrs(unix.SYS_FILE_GETATTR, e.path, &a)
-	if err == nil && change(&a.flags, &a.project, id, e.dir) {
+	if err == nil && change(&a.flags, &a.project, id, e.dir && id != 0) {
 		err = fileAttrs(unix.SYS_FILE_SETATTR, e.path, &a)
 	}
 	if !fallback(err) {
@@ -106,7 +106,7 @@ func (e entry) setProject(id uint32) error {
 		return err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	return SetProject(fd, id, e.dir)
+	return SetProject(fd, id, e.dir && id != 0)
 }
 
 func fallback(err error) bool { return errors.Is(err, unix.ENOSYS) }

@@ -12,13 +12,13 @@ import (
 )
 
 // SetTree gives a directory and everything below it a project, to be inherited
-// by what is made there later. It follows no link and leaves alone what is
+// by what is made there later, unless it is 0, which is no project. It follows no link and leaves alone what is
 // mounted in the tree. It may be repeated after an error, and files that vanish
 // meanwhile are no error; what others make meanwhile in a directory that was not
 // reached yet can be missed: Outside tells. Symbolic links and special files
 // keep their project where the kernel cannot change it (before 6.17).
 func SetTree(ctx context.Context, dir int, id uint32) error {
-	if err := SetProject(dir, id, true); err != nil {
+	if err := SetProject(dir, id, id != 0); err != nil {
 		return err
 	}
 	return walk(ctx, dir, func(s *dirstack.Stack, name string, e entry) error {

@@ -30,10 +30,22 @@ func (d *Dir) Identity() (Identity, error) {
 	return Identity{Dev: st.Dev, Ino: st.Ino}, nil
 }
 
-// Exists tells whether the directory has an entry of that name, of any kind.
-func (d *Dir) Exists(name string) (bool, error) {
+// Info is what Lstat tells of an entry.
+type Info struct {
+	Regular bool // a regular file
+	Bytes   int64
+}
+
+// Lstat looks at an entry without opening it: to open a FIFO can take for ever.
+func (d *Dir) Lstat(name string) (Info, error) {
 	var st unix.Stat_t
 	err := d.entry("stat", name, func() error { return unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	return Info{Regular: st.Mode&unix.S_IFMT == unix.S_IFREG, Bytes: st.Size}, err
+}
+
+// Exists tells whether the directory has an entry of that name, of any kind.
+func (d *Dir) Exists(name string) (bool, error) {
+	_, err := d.Lstat(name)
 	if err == nil {
 		return true, nil
 	}
