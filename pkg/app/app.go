@@ -143,7 +143,7 @@ func serve(ctx context.Context, cfg config.Config, opts Options, volumes *volume
 func listenAll(ctx context.Context, cfg config.Config, volumes *volume.Service, servers *group) error {
 	m := metrics.New(volumes, version.Version)
 	if cfg.AdminEndpoint != config.None {
-		if err := servers.httpUnix(cfg.AdminEndpoint, admin.NewServer(context.WithoutCancel(ctx), volumes)); err != nil {
+		if err := servers.httpUnix(cfg.AdminEndpoint, admin.NewServer(ctx, volumes)); err != nil {
 			return fmt.Errorf("serve admin commands: %w", err)
 		}
 	}

@@ -1,6 +1,8 @@
 package driver
 
 import (
+	"cmp"
+
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -32,20 +34,13 @@ func accessOf(mode csi.VolumeCapability_AccessMode_Mode) (access, bool) {
 	return access{}, false
 }
 
-// unsupported tells why a volume cannot be used so; "" if it can.
-func unsupported(c *csi.VolumeCapability) string {
+// malformed tells why the capability is none; "" if it is.
+func malformed(c *csi.VolumeCapability) string {
 	if _, ok := accessOf(c.GetAccessMode().GetMode()); !ok {
 		return "the access mode is missing or unknown"
 	}
-	switch {
-	case c.GetBlock() != nil:
-		return "raw block volumes need the image engine, which this version does not have; ask for volumeMode: Filesystem"
-	case c.GetMount() == nil:
+	if c.GetBlock() == nil && c.GetMount() == nil {
 		return "the access type is missing"
-	case c.GetMount().GetFsType() != "":
-		return "a directory volume has the filesystem of its pool; leave out csi.storage.k8s.io/fstype"
-	case c.GetMount().GetVolumeMountGroup() != "":
-		return "volume_mount_group is not supported; the kubelet applies fsGroup itself"
 	}
 	if err := volume.CheckFlags(c.GetMount().GetMountFlags()); err != nil {
 		return err.Error()
@@ -53,24 +48,38 @@ func unsupported(c *csi.VolumeCapability) string {
 	return ""
 }
 
-func checkCapability(c *csi.VolumeCapability) error {
-	if c == nil {
-		return missing("volume_capability")
+// exceeding tells why no volume can be used so; "" if it can.
+func exceeding(c *csi.VolumeCapability) string {
+	switch {
+	case c.GetBlock() != nil:
+		return "raw block volumes need the image engine, which this version does not have; ask for volumeMode: Filesystem"
+	case c.GetMount().GetFsType() != "":
+		return "a directory volume has the filesystem of its pool; leave out csi.storage.k8s.io/fstype"
+	case c.GetMount().GetVolumeMountGroup() != "":
+		return "volume_mount_group is not supported; the kubelet applies fsGroup itself"
 	}
-	if why := unsupported(c); why != "" {
-		return status.Error(codes.InvalidArgument, why)
-	}
-	return nil
+	return ""
 }
 
-// checkNodeCapability is checkCapability for calls to the node, where CSI wants
+func unsupported(c *csi.VolumeCapability) string { return cmp.Or(malformed(c), exceeding(c)) }
+
+func checkCapability(c *csi.VolumeCapability) error { return checkFor(c, codes.InvalidArgument) }
+
+// checkNodeCapability is checkCapability for calls to the node, where CSI has
 // another code for what a volume cannot do.
 func checkNodeCapability(c *csi.VolumeCapability) error {
+	return checkFor(c, codes.FailedPrecondition)
+}
+
+func checkFor(c *csi.VolumeCapability, exceeded codes.Code) error {
 	if c == nil {
 		return missing("volume_capability")
 	}
-	if why := unsupported(c); why != "" {
-		return status.Error(codes.FailedPrecondition, why)
+	if why := malformed(c); why != "" {
+		return status.Error(codes.InvalidArgument, why)
+	}
+	if why := exceeding(c); why != "" {
+		return status.Error(exceeded, why)
 	}
 	return nil
 }

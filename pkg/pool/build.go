@@ -138,6 +138,9 @@ func (p *Pool) Update(ctx context.Context, id string, change func(Record) Record
 // rewrite books the growth from old to rec and makes rec durable.
 func (p *Pool) rewrite(item *safepath.Dir, old, rec Record) error {
 	growth := rec.Bytes - old.Bytes
+	if err := p.everFits(rec.Bytes); err != nil {
+		return err
+	}
 	if err := p.reserve(growth); err != nil {
 		return err
 	}

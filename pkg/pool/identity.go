@@ -55,30 +55,40 @@ func readIdentity(root *safepath.Dir, cfg Config) (Identity, error) {
 	return id, nil
 }
 
-// createIdentity makes a pool of the directory. Only an empty one qualifies;
-// what an interrupted creation left counts as empty.
-func createIdentity(root *safepath.Dir, cfg Config) (Identity, error) {
+// qualifies tells whether the directory can become a pool, without touching it.
+// Only an empty one does; what an interrupted creation left counts as empty.
+func qualifies(root *safepath.Dir, cfg Config) error {
 	if err := refuseCovered(cfg.Path); err != nil {
-		return Identity{}, err
+		return err
 	}
 	names, err := root.Names()
 	if err != nil {
-		return Identity{}, err
+		return err
 	}
 	for _, name := range names {
-		ours := slices.Contains(subdirs(), name) || name == lockFile || name == identityFile+".new"
-		if !ours && name != "lost+found" {
-			return Identity{}, fmt.Errorf("%w: the directory is not empty (it has %q) and has no %s; give an empty directory, or mount the pool's disk there", ErrNotPool, name, identityFile)
+		switch {
+		case name == "lost+found" || name == lockFile || name == identityFile+".new":
+		case slices.Contains(subdirs(), name):
+			if err := emptyDir(root, name); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("%w: the directory is not empty (it has %q) and has no %s; give an empty directory, or mount the pool's disk there", ErrNotPool, name, identityFile)
 		}
+	}
+	return nil
+}
+
+// createIdentity makes a pool of the directory.
+func createIdentity(root *safepath.Dir, cfg Config) (Identity, error) {
+	if err := qualifies(root, cfg); err != nil { // again, with the lock held
+		return Identity{}, err
 	}
 	if err := root.Chmod(0o711); err != nil {
 		return Identity{}, err
 	}
 	for _, name := range subdirs() {
 		if err := root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return Identity{}, err
-		}
-		if err := emptyDir(root, name); err != nil {
 			return Identity{}, err
 		}
 	}

@@ -172,6 +172,11 @@ func (p *Pool) identify() error {
 	if !known && p.cfg.UUID != "" {
 		return fmt.Errorf("%w: there is no %s, and the configuration pins the UUID %s; is its disk mounted?", ErrNotPool, identityFile, p.cfg.UUID)
 	}
+	if !known {
+		if err := qualifies(p.root, p.cfg); err != nil {
+			return err
+		}
+	}
 	if known || !p.readOnly {
 		p.lock, err = p.root.Lock(lockFile)
 		switch {

@@ -137,7 +137,7 @@ func (p *Pool) book(size int64, really bool) error {
 	defer p.mu.Unlock()
 	s := p.ledger.space(p.cfg, fs, p.dedicated, others)
 	if size > s.Limit {
-		return fmt.Errorf("%w: %d bytes asked; pool %s has %d", ErrTooLarge, size, p.cfg.Name, s.Limit)
+		return p.tooLarge(size, s.Limit)
 	}
 	if size > s.Available {
 		return fmt.Errorf("%w %s: %d bytes asked, %d of %d available (%d promised, %d of these in the trash; %d free on the disk)",
@@ -147,6 +147,19 @@ func (p *Pool) book(size int64, really bool) error {
 		p.ledger.add(size, 0)
 	}
 	return nil
+}
+
+// everFits tells by an ErrTooLarge that no volume can have that size.
+func (p *Pool) everFits(size int64) error {
+	s, err := p.Space()
+	if err == nil && size > s.Limit {
+		err = p.tooLarge(size, s.Limit)
+	}
+	return err
+}
+
+func (p *Pool) tooLarge(size, limit int64) error {
+	return fmt.Errorf("%w: %d bytes asked; pool %s has %d", ErrTooLarge, size, p.cfg.Name, limit)
 }
 
 // unreserve gives back what reserve has booked.

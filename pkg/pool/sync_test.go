@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 )
 
 // Who calls gets a sync that began after the call: whatever was done before is durable.
@@ -33,38 +34,29 @@ func TestGroupSyncCoversWhatCameBefore(t *testing.T) {
 
 // Callers that come while one sync runs share the next one.
 func TestGroupSyncIsShared(t *testing.T) {
-	const callers = 16
-	running, release := make(chan struct{}), make(chan struct{})
-	var syncs atomic.Int64
-	g := &groupSync{do: func() error {
-		if syncs.Add(1) == 1 {
-			close(running)
-			<-release
+	synctest.Test(t, func(t *testing.T) {
+		const callers = 16
+		release := make(chan struct{})
+		var syncs atomic.Int64
+		g := &groupSync{do: func() error {
+			if syncs.Add(1) == 1 {
+				<-release
+			}
+			return nil
+		}}
+		var all sync.WaitGroup
+		all.Go(func() { _ = g.wait() })
+		synctest.Wait() // the first one runs
+		for range callers {
+			all.Go(func() { _ = g.wait() })
 		}
-		return nil
-	}}
-	var all sync.WaitGroup
-	all.Go(func() { _ = g.wait() })
-	<-running
-	var called atomic.Int64
-	for range callers {
-		all.Go(func() {
-			called.Add(1)
-			_ = g.wait()
-		})
-	}
-	for waiting := 0; waiting == 0 || called.Load() < callers; { // until there is a next round, and all have come
-		g.mu.Lock()
-		if g.next != nil {
-			waiting++
+		synctest.Wait() // all others wait
+		close(release)
+		all.Wait()
+		if n := syncs.Load(); n != 2 {
+			t.Errorf("%d syncs for %d callers", n, callers+1)
 		}
-		g.mu.Unlock()
-	}
-	close(release)
-	all.Wait()
-	if n := syncs.Load(); n > 4 { // 2, unless the last callers had not got to wait yet
-		t.Errorf("%d syncs for %d callers", n, callers+1)
-	}
+	})
 }
 
 // An error reaches all whose work it may have lost, and all who come later: a

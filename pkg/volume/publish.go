@@ -97,8 +97,8 @@ func (s *Service) source(ctx context.Context, handle string, attributes map[stri
 	}
 	defer item.Close() //nolint:errcheck // read only
 	src, err := p.Engine(rec.Engine).Attach(ctx, item)
-	if notExist(err) {
-		return nil, kind(ErrState, "the data of volume %s is missing in pool %s: %w", rec.ID, p.Name(), err)
+	if notExist(err) || errno.Link(err) {
+		return nil, kind(ErrState, "the data of volume %s is missing in pool %s, or is no directory: %w", rec.ID, p.Name(), err)
 	}
 	return src, err
 }

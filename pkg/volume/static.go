@@ -35,7 +35,7 @@ func (s *Service) static(handle string, attributes map[string]string) (*safepath
 			return nil, err
 		}
 	}
-	if !filepath.IsAbs(path) || filepath.Clean(path) != path {
+	if !filepath.IsAbs(path) || filepath.Clean(path) != path || strings.ContainsRune(path, 0) {
 		return nil, invalid("attribute %s: %q is not an absolute, clean path", attributePath, path)
 	}
 	if err := s.outsidePools(path); err != nil {

@@ -127,7 +127,11 @@ func TestRequestsThatCannotBeServed(t *testing.T) {
 			set := func(r *csi.CreateVolumeRequest) { r.VolumeCapabilities = []*csi.VolumeCapability{c} }
 			_, err := n.create("new", set)
 			want(t, err, codes.InvalidArgument)
-			want(t, n.publish(id, n.target("pod"), func(r *csi.NodePublishVolumeRequest) { r.VolumeCapability = c }), codes.InvalidArgument)
+			onNode := codes.InvalidArgument
+			if c == block || c == formatted || c == group { // well-formed, and more than a volume can do
+				onNode = codes.FailedPrecondition
+			}
+			want(t, n.publish(id, n.target("pod"), func(r *csi.NodePublishVolumeRequest) { r.VolumeCapability = c }), onNode)
 			if c != nil {
 				answer, err := n.controller.ValidateVolumeCapabilities(n.ctx(), &csi.ValidateVolumeCapabilitiesRequest{VolumeId: id, VolumeCapabilities: []*csi.VolumeCapability{c}})
 				if err != nil || answer.GetConfirmed() != nil || answer.GetMessage() == "" {

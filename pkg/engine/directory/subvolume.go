@@ -115,10 +115,26 @@ func (s *subvolumes) convert(ctx context.Context, item *safepath.Dir, src engine
 	}
 	defer to.Close() //nolint:errcheck // synced by the copy
 	_, err = clone.Tree(ctx, from.FD(), to.FD(), clone.Options{Reflink: clone.Auto, Sync: true})
+	if err == nil {
+		err = fits(to, bytes)
+	}
 	if errno.NoSpace(err) {
 		err = fmt.Errorf("the directory holds more than the size that was given: %w", err)
 	}
 	return v, err
+}
+
+// fits compares what a subvolume holds with its size: blocks that are shared,
+// and not written, pass the limit.
+func fits(dir *safepath.Dir, bytes int64) error {
+	if err := btrfs.Commit(dir.FD()); err != nil { // usage is told as of the last commit
+		return err
+	}
+	u, err := btrfs.ReadUsage(dir.FD())
+	if err == nil && u.Referenced > bytes {
+		err = fmt.Errorf("%w: %d bytes", errno.ErrNoSpace, u.Referenced)
+	}
+	return err
 }
 
 func (s *subvolumes) apply(dir *safepath.Dir, v engine.Volume) error {

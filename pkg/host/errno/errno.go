@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// ErrNoSpace is what the kernel answers when a filesystem is full.
+const ErrNoSpace = unix.ENOSPC
+
 // NoSpace tells whether err means that the filesystem or a quota is full.
 func NoSpace(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)

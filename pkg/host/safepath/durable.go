@@ -80,7 +80,9 @@ var ErrLocked = errors.New("locked by another process")
 // there and the filesystem takes writes. It is held until the file is closed
 // or the process ends.
 func (d *Dir) Lock(name string) (*os.File, error) {
-	f, err := d.Open(name, unix.O_RDWR|unix.O_CREAT, 0o600)
+	// Not open for writing: that would keep the filesystem from being remounted
+	// read-only.
+	f, err := d.Open(name, unix.O_RDONLY|unix.O_CREAT, 0o600)
 	if errors.Is(err, unix.EROFS) {
 		f, err = d.Open(name, unix.O_RDONLY, 0)
 	}
