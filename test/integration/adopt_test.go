@@ -166,6 +166,10 @@ func TestAdoptWithConversion(t *testing.T) {
 		t.Errorf("release over the original: %s", out)
 	}
 	must(t, n.remove("old"))
+	if out := n.admin("trash", "list"); !strings.Contains(out, "by hand") { // whose directory it was
+		t.Errorf("%s", out)
+	}
+	n.admin("trash", "purge", "old")
 	n.empty()
 }
 
