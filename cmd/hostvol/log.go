@@ -38,7 +38,7 @@ func (l *logging) start() (klog.Logger, func()) {
 
 // linger is how long a line may wait for others, so that many calls share one
 // write. What a killed process has not written is lost; errors do not wait.
-const linger = 20 * time.Millisecond
+const linger = 100 * time.Millisecond
 
 // lines gathers log lines.
 type lines struct {

@@ -27,7 +27,11 @@ func (p *Pool) Get(id string) (Record, error) {
 func (p *Pool) After(id string, n int) []Record {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var out []Record
+	room := p.volumes.Len()
+	if n > 0 {
+		room = min(room, n)
+	}
+	out := make([]Record, 0, room)
 	p.volumes.Ascend(id, func(key string, it *item) bool {
 		if key != id {
 			out = append(out, it.rec)

@@ -23,8 +23,8 @@ func (s *Service) Capacity(given map[string]string, place map[string]string) (Ca
 	var c Capacity
 	for _, p := range fit {
 		space, err := p.Space()
-		if err != nil {
-			return Capacity{}, classify(err)
+		if err != nil { // a dead disk has no room; health tells of it
+			continue
 		}
 		c.Available += space.Available
 		c.Largest = max(c.Largest, space.Available)

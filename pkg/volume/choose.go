@@ -31,11 +31,7 @@ func (s *Service) candidates(params parameters) (fit []*pool.Pool, why []string,
 			why = append(why, fmt.Sprintf("pool %s cannot enforce sizes: %s", p.Name(), e.Enforcement().Reason))
 			continue
 		}
-		err := p.Failure()
-		if err == nil {
-			_, err = p.Space() // a dead disk shows here
-		}
-		if err != nil {
+		if err := p.Failure(); err != nil {
 			why = append(why, err.Error())
 			continue
 		}
@@ -61,7 +57,7 @@ func (s *Service) choose(params parameters, size int64) (*pool.Pool, engine.Engi
 			break
 		}
 		space, err := p.Space()
-		if err != nil {
+		if err != nil { // a dead disk; the others are tried
 			continue
 		}
 		if space.Available > most && size <= space.Limit {

@@ -34,7 +34,9 @@ func (s *Service) List(token string, n int) (page []Volume, next string, err err
 	}
 	pools := s.pools.all()
 	for _, p := range pools {
-		for _, rec := range p.After(after, ask) {
+		records := p.After(after, ask)
+		page = slices.Grow(page, len(records))
+		for _, rec := range records {
 			page = append(page, s.volume(p, rec))
 		}
 	}
