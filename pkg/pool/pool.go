@@ -189,9 +189,12 @@ func (p *Pool) identify() error {
 	}
 	if known {
 		p.identity, err = readIdentity(p.root, p.cfg)
-	} else {
-		p.identity, err = createIdentity(p.root, p.cfg)
+		return err
 	}
+	if err := p.probeAttribute(p.root, false); err != nil {
+		return err
+	}
+	p.identity, err = createIdentity(p.root, p.cfg)
 	return err
 }
 
@@ -208,24 +211,27 @@ func (p *Pool) openDirs() error {
 	} else {
 		p.syncVolumes, p.syncTrash = &groupSync{do: p.volumesAt.Sync}, &groupSync{do: p.trashAt.Sync}
 	}
-	return p.probeAttribute()
+	return p.probeAttribute(p.staging, true)
 }
 
-// probeAttribute refuses a filesystem that cannot hold a record of full size.
-func (p *Pool) probeAttribute() error {
+// probeAttribute refuses a filesystem that cannot hold a record of full size. A
+// pool that was made has passed that; if its disk is full now, it is served.
+func (p *Pool) probeAttribute(dir *safepath.Dir, known bool) error {
 	if p.readOnly {
 		return nil
 	}
 	const name = Attribute + ".probe"
-	err := p.staging.SetAttribute(name, make([]byte, recordLimit))
-	if errno.ReadOnly(err) { // an ext4 that was aborted does not show it otherwise
+	err := dir.SetAttribute(name, make([]byte, recordLimit))
+	switch {
+	case err == nil:
+		return dir.RemoveAttribute(name)
+	case errno.ReadOnly(err): // an ext4 that was aborted does not show it otherwise
 		p.readOnly = true
 		return nil
+	case known && errno.NoSpace(err):
+		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("the filesystem (%s) cannot hold a %d-byte trusted attribute, which carries a volume's record (ext4 needs blocks of 4 KiB; NFS and FUSE have no trusted attributes): %w", p.fs, recordLimit, err)
-	}
-	return p.staging.RemoveAttribute(name)
+	return fmt.Errorf("the filesystem (%s) cannot hold a %d-byte trusted attribute, which carries a volume's record (ext4 needs blocks of 4 KiB; NFS and FUSE have no trusted attributes): %w", p.fs, recordLimit, err)
 }
 
 // Close lets the pool go. Mounts of its volumes stay.

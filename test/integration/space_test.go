@@ -117,6 +117,10 @@ func TestADiskThatIsFull(t *testing.T) {
 				}
 				return ""
 			})
+			n.restart() // on a full disk, too
+			if how := n.poolState("default").Enforcement; (how != "") != (kind == "btrfs") {
+				t.Errorf("enforced by %q", how)
+			}
 			target := n.mounted("early", "pod") // what is there can be used
 			n.unmounted("early", target)
 			must(t, n.remove("early"))

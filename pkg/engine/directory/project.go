@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/hostvol/hostvol/pkg/engine"
+	"github.com/hostvol/hostvol/pkg/host/errno"
 	"github.com/hostvol/hostvol/pkg/host/quota"
 	"github.com/hostvol/hostvol/pkg/host/rmtree"
 	"github.com/hostvol/hostvol/pkg/host/safepath"
@@ -36,7 +37,7 @@ func openProjects(o Options) (method, error) {
 	if o.ReadOnly {
 		return p, nil
 	}
-	if err := p.prove(o.Staging); err != nil {
+	if err := p.prove(o.Staging); err != nil && !errno.NoSpace(err) { // on a full disk the kernel's word is taken
 		return plain{reason: fmt.Sprintf("a trial of a project limit failed: %v", err)}, q.Close()
 	}
 	return p, nil

@@ -60,13 +60,14 @@ func openSubvolumes(o Options) (method, error) {
 	return s, nil
 }
 
-// prove tries a limit; the answer is why it does not bind, or "".
+// prove tries a limit; the answer is why it does not bind, or "". On a full disk
+// nothing can be tried, and the kernel's word is taken.
 func prove(staging *safepath.Dir) string {
 	err := btrfs.DeleteSubvolume(staging.FD(), trial) // left by a crash
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		err = btrfs.Prove(staging.FD(), trial)
 	}
-	if err != nil {
+	if err != nil && !errno.NoSpace(err) {
 		return fmt.Sprintf("a trial of a qgroup limit failed: %v", err)
 	}
 	return ""
