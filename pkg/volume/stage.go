@@ -25,23 +25,15 @@ func (s *Service) Stage(ctx context.Context, handle, path string, flags []string
 // Unstage takes whatever is mounted off the path. The directory is the CO's and
 // stays.
 func (s *Service) Unstage(ctx context.Context, handle, path string) error {
-	if err := s.checkTarget(path); err != nil {
-		return err
-	}
 	id := s.key(handle)
-	unlock, err := s.locks.try("volume "+id, "target "+path)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	t, err := s.target(path)
+	t, release, err := s.hold(id, path)
 	if notExist(err) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer t.close()
+	defer release()
 	for {
 		was, err := unmountTop(t)
 		if err != nil || !was {
