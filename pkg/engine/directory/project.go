@@ -49,8 +49,8 @@ func (p *projects) prove(staging *safepath.Dir) error {
 		return err
 	}
 	defer p.ids.free(id)
-	clear := func() error { return rmtree.Remove(context.Background(), staging.FD(), trial, rmtree.Options{}) }
-	if err := clear(); err != nil { // left by a crash
+	sweep := func() error { return rmtree.Remove(context.Background(), staging.FD(), trial, rmtree.Options{}) }
+	if err := sweep(); err != nil { // left by a crash
 		return err
 	}
 	if err := staging.Mkdir(trial, 0o700); err != nil {
@@ -61,7 +61,7 @@ func (p *projects) prove(staging *safepath.Dir) error {
 		return err
 	}
 	err = p.quota.Prove(dir.FD(), id)
-	return errors.Join(err, dir.Close(), clear())
+	return errors.Join(err, dir.Close(), sweep())
 }
 
 func (p *projects) close() error { return p.quota.Close() }
