@@ -32,7 +32,7 @@ func (s *Service) checkTarget(path string) error {
 	case !mount.Below(path, s.opts.KubeletDir):
 		return invalid("target %q is not below the kubelet's directory %s; if the kubelet has another --root-dir, set kubeletDir", path, s.opts.KubeletDir)
 	}
-	if above := s.published.above(path, s.opts.KubeletDir); above != "" {
+	if above := s.published.above(path, s.opts.KubeletDir); above != "" && s.mounted(above) {
 		return invalid("target %q lies inside the volume that is published at %s", path, above)
 	}
 	return nil

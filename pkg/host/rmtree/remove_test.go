@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -237,7 +238,8 @@ func TestConcurrently(t *testing.T) {
 	}
 }
 
-// Somebody swaps a directory of the tree for a link to a directory outside.
+// Somebody swaps a directory of the tree for a link to a directory outside, without rest. A call may give up on that;
+// it must not go outside.
 func TestSwappedForLink(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()
 	for i := range 50 {
@@ -259,7 +261,9 @@ func TestSwappedForLink(t *testing.T) {
 		}
 	})
 	for range 300 {
-		if err := remove(t, dir, "x", rmtree.Options{}); err != nil && !errors.Is(err, unix.ENOTEMPTY) {
+		err := remove(t, dir, "x", rmtree.Options{})
+		gaveUp := slices.ContainsFunc([]unix.Errno{unix.ENOTEMPTY, unix.ENOTDIR, unix.EISDIR, unix.ELOOP}, func(e unix.Errno) bool { return errors.Is(err, e) })
+		if err != nil && !gaveUp {
 			t.Error(err)
 		}
 	}
