@@ -113,12 +113,13 @@ func serve(ctx context.Context, cfg config.Config, opts Options, volumes *volume
 		defer close(done)
 		volumes.Run(background)
 	}()
-	defer func() {
-		quiet = servers.stop(context.WithoutCancel(ctx))
+	defer func() { // one budget for all, below the 30 s that a kubelet gives
+		deadline := time.After(drain)
 		stopBackground()
+		quiet = servers.stop(context.WithoutCancel(ctx))
 		select {
 		case <-done:
-		case <-time.After(drain):
+		case <-deadline:
 			quiet = false
 		}
 	}()

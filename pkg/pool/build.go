@@ -153,7 +153,7 @@ func (p *Pool) rewrite(item *safepath.Dir, old, rec Record) error {
 	if p.fs == "btrfs" {
 		sync = p.syncVolumes.wait
 	}
-	if err := p.durable(rec.ID, sync); err != nil {
+	if err := p.sync(sync); err != nil { // the volume is safe with either size
 		return err
 	}
 	p.mu.Lock()

@@ -33,7 +33,7 @@ func (p *Pool) After(id string, n int) []Record {
 	}
 	out := make([]Record, 0, room)
 	p.volumes.Ascend(id, func(key string, it *item) bool {
-		if key != id {
+		if _, doubtful := p.doubtful[key]; key != id && !doubtful {
 			out = append(out, it.rec)
 		}
 		return n == 0 || len(out) < n

@@ -152,10 +152,19 @@ func (p *Pool) probeAttribute(dir *safepath.Dir, known bool) error {
 	case errno.ReadOnly(err): // an ext4 that was aborted does not show it otherwise
 		p.readOnly = true
 		return nil
-	case known && errno.NoSpace(err):
+	case known && errno.NoSpace(err) && p.full(): // ext4 says so, too, of an attribute beyond its block
 		return nil
 	}
 	return fmt.Errorf("the filesystem (%s) cannot hold a %d-byte trusted attribute, which carries a volume's record (ext4 needs blocks of 4 KiB; NFS and FUSE have no trusted attributes): %w", p.fs, recordLimit, err)
+}
+
+// fullBytes of free space are too few to tell whether an attribute would fit;
+// btrfs needs that much for its metadata.
+const fullBytes = 64 << 20
+
+func (p *Pool) full() bool {
+	s, err := p.root.Space()
+	return err == nil && (s.BytesFree < fullBytes || s.Inodes > 0 && s.InodesFree == 0)
 }
 
 // Close lets the pool go. Mounts of its volumes stay.

@@ -19,7 +19,7 @@ var (
 	ErrExists     = errors.New("an item of that name exists")
 	ErrNotFound   = errors.New("no such item")
 	ErrReadOnly   = errors.New("the pool takes no writes")
-	ErrFailed     = errors.New("the pool failed to make data durable and takes no writes until the daemon is restarted")
+	ErrFailed     = errors.New("the pool failed to write to its disk and takes no writes until the daemon is restarted")
 	ErrQuarantine = errors.New("the item is quarantined")
 	ErrPurging    = errors.New("its purge has begun")
 )
@@ -76,7 +76,7 @@ type Pool struct {
 	aside      int64
 	failed     error
 	// doubtful are the ids whose last change may or may not be durable, since
-	// its sync failed: nobody may be told that they exist, or that they do not.
+	// its sync failed: a call that names one fails.
 	doubtful map[string]error
 }
 
@@ -115,10 +115,21 @@ func (p *Pool) Failure() error {
 }
 
 // durable makes a change of the item id durable by the given syncs. After an
-// error the pool takes no more writes, and nothing more is told of the id: the
+// error the pool takes no more writes, and calls that name the id fail: the
 // change may come back at the next start, or not. That holds, too, when the
 // sync succeeds after another has failed meanwhile.
 func (p *Pool) durable(id string, syncs ...func() error) error {
+	err := p.sync(syncs...)
+	if err != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.doubtful[id] = err
+	}
+	return err
+}
+
+// sync is durable for a change that puts no existence in doubt.
+func (p *Pool) sync(syncs ...func() error) error {
 	var err error
 	for _, sync := range syncs {
 		if err = sync(); err != nil {
@@ -127,13 +138,9 @@ func (p *Pool) durable(id string, syncs ...func() error) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case err != nil:
+	if err != nil {
 		p.failed = fmt.Errorf("%w (pool %s): %w", ErrFailed, p.cfg.Name, err)
-	case p.failed == nil:
-		return nil
 	}
-	p.doubtful[id] = p.failed
 	return p.failed
 }
 
@@ -157,17 +164,22 @@ func (p *Pool) ReadOnlyNow() (bool, error) {
 
 // TryWrite finds out whether the filesystem takes writes by making one, since
 // one that was shut down after an error need not look read-only. If it does
-// not, the pool takes none either until it is opened again.
+// not, the pool takes none either until it is opened again. A filesystem that
+// is mounted read-only shows that, and may be mounted anew.
 func (p *Pool) TryWrite() {
 	if p.Failure() != nil {
 		return
 	}
 	err := p.staging.SetAttribute(Attribute+".probe", []byte("x"))
-	if errno.ReadOnly(err) || errno.NoDisk(err) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.readOnly = true
+	if !errno.ReadOnly(err) && !errno.NoDisk(err) {
+		return
 	}
+	if ro, serr := p.ReadOnlyNow(); ro && serr == nil && errno.ReadOnly(err) {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failed = fmt.Errorf("%w (pool %s): %w", ErrFailed, p.cfg.Name, err)
 }
 
 // AtItsPath tells whether the configured path still shows this pool.

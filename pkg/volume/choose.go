@@ -51,20 +51,32 @@ func (s *Service) choose(params parameters, size int64) (*pool.Pool, engine.Engi
 	if len(fit) == 0 {
 		return nil, nil, s.elsewhere(ErrState, "no pool on node %s takes the volume: %s", s.opts.NodeID, strings.Join(why, "; "))
 	}
-	best, most := fit[0], int64(-1)
-	for _, p := range fit {
-		if len(fit) == 1 {
-			break
-		}
-		space, err := p.Space()
-		if err != nil { // a dead disk; the others are tried
-			continue
-		}
-		if space.Available > most && size <= space.Limit {
-			best, most = p, space.Available
-		}
+	best := fit[0]
+	if len(fit) > 1 {
+		best = roomiest(fit, size)
 	}
 	return best, best.Engine(directoryEngine), nil
+}
+
+// roomiest is the pool with the most space left of those that can ever have the
+// size; or else of those whose disk answers; or else the first.
+func roomiest(pools []*pool.Pool, size int64) *pool.Pool {
+	var best *pool.Pool
+	var room pool.Space
+	for _, p := range pools {
+		space, err := p.Space()
+		if err != nil {
+			continue
+		}
+		fits, fitted := size <= space.Limit, size <= room.Limit
+		if best == nil || fits && !fitted || fits == fitted && space.Available > room.Available {
+			best, room = p, space
+		}
+	}
+	if best == nil {
+		return pools[0]
+	}
+	return best
 }
 
 // elsewhere makes an error of the kind is, or in distributed mode, where

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/pool"
@@ -141,7 +142,8 @@ func (s *Service) inspect(ctx context.Context, p *pool.Pool, rec pool.Record, de
 
 // inspectPool looks at every volume of a pool, and keeps what it finds for
 // ListHealth.
-func (s *Service) inspectPool(ctx context.Context, p *pool.Pool, deep bool) {
+// last is when the last round was made.
+func (s *Service) inspectPool(ctx context.Context, p *pool.Pool, deep bool, last time.Time) {
 	before := s.health.of(p.Name())
 	by := map[string][]Finding{}
 	for _, rec := range p.After("", 0) {
@@ -151,7 +153,7 @@ func (s *Service) inspectPool(ctx context.Context, p *pool.Pool, deep bool) {
 		found := s.inspect(ctx, p, rec, deep)
 		if !deep { // what only the walk finds stays until the next one
 			for _, f := range before[rec.ID] {
-				if deepReason(f.Reason) {
+				if deepReason(f.Reason) && rec.Created.Before(last) { // not another volume of that id
 					found = append(found, f)
 				}
 			}

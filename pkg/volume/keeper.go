@@ -62,7 +62,7 @@ func (k *keeper) rounds(ctx context.Context) {
 			if now := time.Now(); now.Sub(looked) >= k.s.opts.HealthInterval {
 				deep := now.Sub(walked) >= k.s.opts.DeepInterval
 				p.TryWrite()
-				k.s.inspectPool(ctx, p, deep)
+				k.s.inspectPool(ctx, p, deep, looked)
 				if looked = now; deep {
 					walked = now
 				}

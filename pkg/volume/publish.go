@@ -36,7 +36,7 @@ func (s *Service) Publish(ctx context.Context, r PublishRequest) error {
 		return invalid("%w", err)
 	}
 	flags.ReadOnly = flags.ReadOnly || r.ReadOnly
-	if err := s.checkTarget(r.Target); err != nil {
+	if err := s.checkNew(r.Target); err != nil {
 		return err
 	}
 	if r.StagingTarget != "" {

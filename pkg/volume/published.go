@@ -39,10 +39,13 @@ func newPublished() *published {
 func (t *published) add(id, target string, p publication) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if id != staticKey {
-		if before, ok := t.at[target]; ok && before != id {
-			t.remove(before, target)
-		}
+	before, known := t.at[target]
+	switch {
+	case id == staticKey && known: // besides the handle, if that is known
+	case known && before != id:
+		t.remove(before, target)
+		fallthrough
+	default:
 		t.at[target] = id
 	}
 	if t.by[id] == nil {
@@ -58,6 +61,16 @@ func (t *published) drop(id, target string) {
 	if t.at[target] == id {
 		delete(t.at, target)
 	}
+}
+
+// forget takes note that nothing is mounted at the target any more, whatever it
+// was.
+func (t *published) forget(target string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.remove(t.at[target], target)
+	t.remove(staticKey, target)
+	delete(t.at, target)
 }
 
 func (t *published) remove(id, target string) {

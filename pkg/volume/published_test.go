@@ -31,4 +31,10 @@ func TestPublished(t *testing.T) {
 	if got := p.of("b"); len(got) != 2 {
 		t.Errorf("%v", got)
 	}
+	p.add("c", "/5", publication{})
+	p.add(staticKey, "/5", publication{})
+	p.forget("/5") // whosever it was
+	if got := p.above("/5/x", "/"); got != "" || p.of("c") != nil || p.of(staticKey) != nil {
+		t.Errorf("forgotten: %q %v %v", got, p.of("c"), p.of(staticKey))
+	}
 }

@@ -12,7 +12,7 @@ func (s *Service) Stage(ctx context.Context, handle, path string, flags []string
 	if _, err := mount.ParseFlags(flags); err != nil {
 		return invalid("%w", err)
 	}
-	if err := s.checkTarget(path); err != nil {
+	if err := s.checkNew(path); err != nil {
 		return err
 	}
 	src, err := s.source(ctx, handle, attributes)
@@ -34,11 +34,12 @@ func (s *Service) Unstage(ctx context.Context, handle, path string) error {
 		return err
 	}
 	defer release()
-	for {
-		was, err := unmountTop(t)
-		if err != nil || !was {
-			return err
-		}
-		logger(ctx).V(2).Info("Unmounted what lay on the staging target", "volumeID", id, "target", path)
+	layers, err := unmountAll(t)
+	if layers > 0 {
+		logger(ctx).V(2).Info("Unmounted what lay on the staging target", "volumeID", id, "target", path, "layers", layers)
 	}
+	if err == nil && layers == 0 {
+		err = s.outsideVolumes(path)
+	}
+	return err
 }

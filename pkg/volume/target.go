@@ -32,10 +32,30 @@ func (s *Service) checkTarget(path string) error {
 	case !mount.Below(path, s.opts.KubeletDir):
 		return invalid("target %q is not below the kubelet's directory %s; if the kubelet has another --root-dir, set kubeletDir", path, s.opts.KubeletDir)
 	}
-	if above := s.published.above(path, s.opts.KubeletDir); above != "" && s.mounted(above) {
-		return invalid("target %q lies inside the volume that is published at %s", path, above)
-	}
 	return nil
+}
+
+// checkNew checks a path at which something is to be made: not inside a volume,
+// where the pod could see, change and hide it.
+func (s *Service) checkNew(path string) error {
+	if err := s.checkTarget(path); err != nil {
+		return err
+	}
+	return s.outsideVolumes(path)
+}
+
+// outsideVolumes fails for a path inside a volume that is published now.
+func (s *Service) outsideVolumes(path string) error {
+	for {
+		above := s.published.above(path, s.opts.KubeletDir)
+		if above == "" {
+			return nil
+		}
+		if s.mounted(above) {
+			return invalid("target %q lies inside the volume that is published at %s", path, above)
+		}
+		s.published.forget(above)
+	}
 }
 
 // target opens the parent of a path. It fails with ErrInvalid for a path that

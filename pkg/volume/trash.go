@@ -126,8 +126,11 @@ func (s *Service) Purge(ctx context.Context, name string) (int, error) {
 
 func (s *Service) purge(ctx context.Context, p *pool.Pool, e pool.TrashEntry) error {
 	k := s.keepers[p.Name()]
-	defer k.poke()
-	return classify(p.Purge(ctx, e.Name, k.limiter))
+	err := p.Purge(ctx, e.Name, k.limiter)
+	if err != nil {
+		k.poke() // what was begun is continued
+	}
+	return classify(err)
 }
 
 // purgeExpired purges what is old enough, and tells how long to wait for the
@@ -152,6 +155,8 @@ func (k *keeper) purgeExpired(ctx context.Context, p *pool.Pool) time.Duration {
 			return wait
 		case err == nil:
 			logger(ctx).V(2).Info("Purged volume", "volumeID", e.Record.ID, "pool", p.Name())
+		case errors.Is(err, pool.ErrPurging), errors.Is(err, pool.ErrBusy): // another call is at it
+			wait = min(wait, retryInterval)
 		case !errors.Is(err, pool.ErrNotFound):
 			wait = min(wait, retryInterval)
 			if e.Err == nil || !strings.HasSuffix(err.Error(), e.Err.Error()) { // say it once

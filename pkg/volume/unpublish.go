@@ -18,7 +18,6 @@ func (s *Service) Unpublish(ctx context.Context, handle, path string) error {
 	id := s.key(handle)
 	t, release, err := s.hold(id, path)
 	if notExist(err) {
-		s.forgetTarget(id, path)
 		return nil
 	}
 	if err != nil {
@@ -29,7 +28,7 @@ func (s *Service) Unpublish(ctx context.Context, handle, path string) error {
 	if err != nil {
 		return err
 	}
-	s.forgetTarget(id, path)
+	s.published.forget(path)
 	if layers > 0 {
 		logger(ctx).V(2).Info("Unpublished volume", "volumeID", id, "target", path, "layers", layers)
 	}
@@ -47,6 +46,9 @@ func (s *Service) hold(id, path string) (t target, release func(), err error) {
 		return target{}, nil, err
 	}
 	if t, err = s.target(path); err != nil {
+		if notExist(err) {
+			s.published.forget(path)
+		}
 		unlock()
 		return target{}, nil, err
 	}
@@ -54,8 +56,16 @@ func (s *Service) hold(id, path string) (t target, release func(), err error) {
 }
 
 // clear unmounts and removes a target. That there is another layer is seen by
-// the removal's being refused.
+// the removal's being refused. Inside a volume only what is mounted is taken
+// off: the directory below is the pod's.
 func (s *Service) clear(t target) (layers int, err error) {
+	if inside := s.outsideVolumes(t.path); inside != nil {
+		layers, err = unmountAll(t)
+		if layers == 0 && err == nil {
+			err = inside
+		}
+		return layers, err
+	}
 	for {
 		was, err := unmountTop(t)
 		if err != nil {
@@ -68,6 +78,17 @@ func (s *Service) clear(t target) (layers int, err error) {
 		if err := removeTarget(t); !was || !errno.Busy(err) {
 			return layers, classify(err)
 		}
+	}
+}
+
+// unmountAll takes all layers off a target and leaves the target itself.
+func unmountAll(t target) (layers int, err error) {
+	for {
+		was, err := unmountTop(t)
+		if err != nil || !was {
+			return layers, err
+		}
+		layers++
 	}
 }
 
@@ -88,11 +109,6 @@ func unmountTop(t target) (was bool, err error) {
 		}
 		time.Sleep(wait)
 	}
-}
-
-func (s *Service) forgetTarget(id, path string) {
-	s.published.drop(id, path)
-	s.published.drop(staticKey, path)
 }
 
 // removeTarget removes an empty directory or an empty file, and nothing else.

@@ -224,3 +224,33 @@ func TestUnpublishAfterARestart(t *testing.T) {
 	n.unmounted(id, target)
 	must(t, n.remove(id))
 }
+
+// A target is refused inside a volume, but not where a volume once was.
+func TestATargetBelowAnother(t *testing.T) {
+	n := serve(t)
+	outer, inner := n.volume("outer"), n.volume("inner")
+	target := n.mounted(outer, "pod")
+	below := filepath.Join(target, "below")
+	want(t, n.publish(inner, below), codes.InvalidArgument, "inside", target)
+	must(t, unix.Unmount(target, 0)) // behind the daemon's back
+	must(t, n.publish(inner, below))
+	n.unmounted(inner, below)
+	n.unmounted(outer, target)
+	must(t, n.remove(outer))
+}
+
+// What an older daemon, or a pod, has mounted inside a volume can be taken off.
+func TestUnpublishInsideAVolume(t *testing.T) {
+	n := serve(t)
+	outer, inner := n.volume("outer"), n.volume("inner")
+	target := n.mounted(outer, "pod")
+	other := n.mounted(inner, "other")
+	below := filepath.Join(target, "below")
+	must(t, os.Mkdir(below, 0o755))
+	must(t, unix.Mount(other, below, "", unix.MS_BIND, ""))
+	n.restart()
+	n.unmounted(inner, below)
+	n.unmounted(inner, other)
+	n.unmounted(outer, target)
+	must(t, n.remove(inner))
+}
