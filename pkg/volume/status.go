@@ -1,9 +1,6 @@
 package volume
 
 import (
-	"maps"
-	"slices"
-
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/pool"
 )
@@ -66,15 +63,3 @@ func (s *Service) Segments() map[string]string {
 
 // Distributed tells whether one service runs on each node.
 func (s *Service) Distributed() bool { return s.opts.Distributed }
-
-// Quarantined lists what is not understood, as pool/item → reason.
-func (s *Service) Quarantined() map[string]string {
-	out := map[string]string{}
-	for _, p := range s.pools.all() {
-		q := p.Quarantined()
-		for _, item := range slices.Sorted(maps.Keys(q)) {
-			out[p.Name()+"/"+item] = q[item].Error()
-		}
-	}
-	return out
-}

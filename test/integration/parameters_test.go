@@ -187,3 +187,15 @@ func TestTopology(t *testing.T) {
 	_, err = n.controller.ControllerPublishVolume(n.ctx(), &csi.ControllerPublishVolumeRequest{VolumeId: "here", NodeId: "node-b", VolumeCapability: many()})
 	want(t, err, codes.NotFound, "node-b")
 }
+
+// The scheduler learns from the node how many volumes it takes, if that is limited.
+func TestVolumesPerNode(t *testing.T) {
+	for text, limit := range map[string]int64{"{}": 0, "maxVolumesPerNode: 7": 7} {
+		n := serve(t, "--config", writeConfig(t, text))
+		info, err := n.kubelet.NodeGetInfo(n.ctx(), &csi.NodeGetInfoRequest{})
+		must(t, err)
+		if info.GetMaxVolumesPerNode() != limit {
+			t.Errorf("%s: %d volumes", text, info.GetMaxVolumesPerNode())
+		}
+	}
+}

@@ -142,6 +142,23 @@ func TestADiskThatIsFull(t *testing.T) {
 	}
 }
 
+// A disk that fills up is told of while there is time to act.
+func TestADiskThatFillsUp(t *testing.T) {
+	n := serveOn(t, "ext4")
+	if found := n.storage(); len(found) != 0 {
+		t.Fatalf("an empty disk: %v", found)
+	}
+	var st unix.Statfs_t
+	must(t, unix.Statfs(n.pool, &st))
+	filler, err := os.Create(filepath.Join(n.pool, "somebody-elses"))
+	must(t, err)
+	defer filler.Close()
+	must(t, unix.Fallocate(int(filler.Fd()), 0, 0, int64(st.Blocks)*st.Bsize*90/100))
+	if found := n.storage(); found["PoolNearlyFull"] == "" || found["PoolFull"] != "" {
+		t.Errorf("nine tenths: %v", found)
+	}
+}
+
 // fill writes until the disk is full.
 func fill(t *testing.T, f *os.File) {
 	t.Helper()
