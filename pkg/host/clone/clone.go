@@ -51,6 +51,7 @@ type Stats struct {
 	Dirs      int64 // without the root
 	Bytes     int64 // sizes of regular files, holes included, hard-linked ones once
 	Reflinked int64 // regular files that share their blocks with the original
+	Allocated int64 // blocks of the original's regular files in bytes, hard-linked ones once
 }
 
 const (
@@ -102,7 +103,7 @@ type cloner struct {
 	pending  sync.WaitGroup // jobs
 	links    links
 
-	files, dirs, bytes, reflinked atomic.Int64
+	files, dirs, bytes, reflinked, allocated atomic.Int64
 
 	noReflink, noCopyRange atomic.Bool // found out by trying
 }
@@ -159,7 +160,7 @@ func (c *cloner) run(ctx context.Context) error {
 }
 
 func (c *cloner) stats() Stats {
-	return Stats{Files: c.files.Load(), Dirs: c.dirs.Load(), Bytes: c.bytes.Load(), Reflinked: c.reflinked.Load()}
+	return Stats{Files: c.files.Load(), Dirs: c.dirs.Load(), Bytes: c.bytes.Load(), Reflinked: c.reflinked.Load(), Allocated: c.allocated.Load()}
 }
 
 // reportProgress returns the function that ends it.

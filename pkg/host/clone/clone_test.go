@@ -69,7 +69,7 @@ func TestTree(t *testing.T) {
 			mkdirs(t, src, dst)
 			makeTree(t, src)
 			must(t, unix.Setxattr(src, "trusted.hostvol", []byte("record"), 0))
-			must(t, unix.Setxattr(dst, "system.posix_acl_default", acl(7, 7, 7, 7, 7), 0))
+			must(t, unix.Setxattr(dst, "system.posix_acl_default", hosttest.ACL(7, 7, 7, 7, 7), 0))
 			stats, err := tree(t, src, dst, c.o)
 			must(t, err)
 			if _, err := unix.Getxattr(dst, "trusted.hostvol", nil); !errors.Is(err, unix.ENODATA) {
