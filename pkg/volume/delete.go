@@ -8,13 +8,15 @@ import (
 
 // Delete moves a volume to the trash, in the same time whatever it holds. A
 // volume that does not exist is deleted already, which can be told only while
-// every configured pool is open. A published volume is ErrInUse.
+// every configured pool is open. A published volume is ErrInUse, one that is
+// being copied ErrBusy: a copy ends by itself, a wait here would only hide it.
+// Its snapshots stay.
 func (s *Service) Delete(ctx context.Context, handle string) error {
 	id, ours := s.local(handle)
 	if !ours {
 		return s.deleteForeign(handle)
 	}
-	unlock, err := s.locks.try("volume " + id)
+	unlock, err := s.locks.tryAway("volume " + id)
 	if err != nil {
 		return err
 	}

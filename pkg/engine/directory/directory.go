@@ -42,6 +42,17 @@ type method interface {
 	make(item *safepath.Dir, bytes int64, on bool) (engine.Volume, error)
 	// convert makes data of the directory src, limited.
 	convert(ctx context.Context, item *safepath.Dir, src engine.Entry, bytes int64, moving func(engine.Volume) error) (engine.Volume, error)
+	// atomic tells whether snapshot works for directories that make has made.
+	atomic() bool
+	// snapshot makes data of what the directory from holds at one instant; false
+	// where that cannot be. Nothing limits it.
+	snapshot(item, from *safepath.Dir, readOnly bool) (bool, error)
+	// seal ends the making of a snapshot, copied or not, so that nobody writes to
+	// it. It tells what dir holds in bytes, -1 where nobody counts.
+	seal(dir *safepath.Dir, copied bool) (held int64, err error)
+	// fit limits a directory that was filled, copied or not, or fails with an error
+	// that is errno.NoSpace when it holds more.
+	fit(dir *safepath.Dir, bytes int64, copied bool) error
 	// apply sets the limit of an enforced volume.
 	apply(dir *safepath.Dir, v engine.Volume) error
 	// lift lets the directory of an enforced volume go unlimited, relimit undoes
@@ -99,8 +110,11 @@ func (e *Engine) Name() string { return Name }
 func (e *Engine) Enforcement() engine.Enforcement { return e.method.enforcement() }
 
 // Create implements engine.Engine.
-func (e *Engine) Create(_ context.Context, item *safepath.Dir, spec engine.Spec) (engine.Volume, error) {
+func (e *Engine) Create(ctx context.Context, item *safepath.Dir, spec engine.Spec, from *engine.Source) (engine.Volume, error) {
 	on := e.method.enforcement().On() && spec.Enforce != engine.None
+	if from != nil {
+		return e.fill(ctx, item, *from, spec.Bytes, on)
+	}
 	v, err := e.method.make(item, spec.Bytes, on)
 	if err != nil {
 		return v, fmt.Errorf("make directory: %w", err)

@@ -118,6 +118,15 @@ func (p *projects) convert(ctx context.Context, item *safepath.Dir, src engine.E
 	return v, nil
 }
 
+func (p *projects) atomic() bool { return false }
+
+func (p *projects) snapshot(*safepath.Dir, *safepath.Dir, bool) (bool, error) { return false, nil }
+
+func (p *projects) seal(*safepath.Dir, bool) (int64, error) { return -1, nil }
+
+// fit has nothing to do: what a copy writes, or shares, is counted as it goes.
+func (p *projects) fit(*safepath.Dir, int64, bool) error { return nil }
+
 func (p *projects) apply(_ *safepath.Dir, v engine.Volume) error {
 	return p.quota.SetLimit(v.Project, v.Bytes)
 }
