@@ -25,6 +25,12 @@ func (p *Pool) Get(id string) (Record, error) {
 
 // After lists at most n volumes (all for 0) whose ids sort after the given one.
 func (p *Pool) After(id string, n int) []Record {
+	return p.Select(id, n, func(Record) bool { return true })
+}
+
+// Select is After for those volumes only that are wanted. The function is called
+// with the pool locked.
+func (p *Pool) Select(id string, n int, wanted func(Record) bool) []Record {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	room := p.volumes.Len()
@@ -33,7 +39,7 @@ func (p *Pool) After(id string, n int) []Record {
 	}
 	out := make([]Record, 0, room)
 	p.volumes.Ascend(id, func(key string, it *item) bool {
-		if _, doubtful := p.doubtful[key]; key != id && !doubtful {
+		if _, doubtful := p.doubtful[key]; key != id && !doubtful && wanted(it.rec) {
 			out = append(out, it.rec)
 		}
 		return n == 0 || len(out) < n

@@ -41,6 +41,16 @@ type Record struct {
 	Created    time.Time         `json:"created"`
 	// Origin is where an adopted directory lay before.
 	Origin string `json:"origin,omitempty"`
+	// Ephemeral is set for a volume that lives and dies with a pod.
+	Ephemeral *Ephemeral `json:"ephemeral,omitempty"`
+}
+
+// Ephemeral tells for which pod a volume was made.
+type Ephemeral struct {
+	// Pod is its uid.
+	Pod string `json:"pod"`
+	// Target is where the volume is published.
+	Target string `json:"target"`
 }
 
 // ErrRecord means that an item's record is missing or cannot be understood.

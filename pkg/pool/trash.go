@@ -27,7 +27,13 @@ type TrashEntry struct {
 
 // Discard moves a volume to the trash: two renames' worth of work, whatever it
 // holds. After nil it is durably gone from volumes/.
-func (p *Pool) Discard(id string) error {
+func (p *Pool) Discard(id string) error { return p.discard(id, false) }
+
+// Remove is Discard of a volume that nobody shall restore: its purge has begun
+// with the rename. The caller sees to it that it goes on.
+func (p *Pool) Remove(id string) error { return p.discard(id, true) }
+
+func (p *Pool) discard(id string, begun bool) error {
 	if err := p.Failure(); err != nil {
 		return err
 	}
@@ -36,7 +42,11 @@ func (p *Pool) Discard(id string) error {
 	}
 	now := time.Now()
 	name := trashName(id, now)
-	if err := p.volumesAt.Rename(id, p.trashAt, name); err != nil {
+	entry := name
+	if begun {
+		entry += purging
+	}
+	if err := p.volumesAt.Rename(id, p.trashAt, entry); err != nil {
 		return err
 	}
 	p.step("delete.renamed")
@@ -44,7 +54,7 @@ func (p *Pool) Discard(id string) error {
 	// a repeated delete is then a new one.
 	p.mu.Lock()
 	if it, ok := p.volumes.Delete(id); ok {
-		p.trash.Set(name, &TrashEntry{Name: name, Record: it.rec, Deleted: now, used: it.used, busy: true})
+		p.trash.Set(name, &TrashEntry{Name: name, Record: it.rec, Deleted: now, Begun: begun, used: it.used, busy: true})
 		p.ledger.trash += it.rec.Bytes
 	}
 	p.mu.Unlock()
