@@ -42,6 +42,8 @@ type Volume struct {
 	Enforced bool      `json:"enforced"`
 	Created  time.Time `json:"created"`
 	Origin   string    `json:"origin,omitempty"`
+	// Pod is the uid of the pod whose ephemeral volume it is.
+	Pod string `json:"pod,omitempty"`
 	// Targets at which it is mounted now.
 	Targets []string `json:"targets,omitempty"`
 	// UsedBytes is -1 where nobody counts.

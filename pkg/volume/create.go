@@ -35,6 +35,8 @@ type Volume struct {
 	Created  time.Time
 	Engine   string
 	Origin   string
+	// Pod is the uid of the pod whose ephemeral volume it is, "" for none.
+	Pod string
 }
 
 // Create makes a volume, or finds the one that an earlier, equal call has made.
@@ -78,26 +80,36 @@ func (s *Service) Create(ctx context.Context, r CreateRequest) (Volume, error) {
 	case !errors.Is(err, ErrNotFound):
 		return Volume{}, err
 	}
-	if err := s.sure(want.ID); err != nil {
-		return Volume{}, err
-	}
-	p, e, err := s.choose(params, size)
+	p, rec, err := s.build(ctx, want, params)
 	if err != nil {
 		return Volume{}, err
 	}
+	return s.volume(p, rec), nil
+}
+
+// build makes a volume that no open pool has, in the pool that the parameters
+// ask for. The caller holds the lock of its id.
+func (s *Service) build(ctx context.Context, want pool.Record, params parameters) (*pool.Pool, pool.Record, error) {
+	if err := s.sure(want.ID); err != nil {
+		return nil, pool.Record{}, err
+	}
+	p, e, err := s.choose(params, want.Bytes)
+	if err != nil {
+		return nil, pool.Record{}, err
+	}
 	want.Engine = e.Name()
-	spec := engine.Spec{Bytes: size, Enforce: params.enforce, Mode: params.mode, UID: params.uid, GID: params.gid}
+	spec := engine.Spec{Bytes: want.Bytes, Enforce: params.enforce, Mode: params.mode, UID: params.uid, GID: params.gid}
 	rec, err := p.Build(ctx, want, func(ctx context.Context, item *safepath.Dir) (engine.Volume, error) {
 		return e.Create(ctx, item, spec)
 	})
 	if errors.Is(err, pool.ErrTooLarge) {
-		return Volume{}, s.elsewhere(ErrOutOfRange, "%w", err)
+		return nil, pool.Record{}, s.elsewhere(ErrOutOfRange, "%w", err)
 	}
 	if err != nil {
-		return Volume{}, classify(err)
+		return nil, pool.Record{}, classify(err)
 	}
 	logger(ctx).V(2).Info("Created volume", "volumeID", rec.ID, "pool", p.Name(), "bytes", rec.Bytes, "enforced", rec.Enforced)
-	return s.volume(p, rec), nil
+	return p, rec, nil
 }
 
 // maxName is CSI's bound on the bytes of a name.
@@ -109,6 +121,8 @@ const maxName = 128
 func compatible(have, want pool.Record, size Range) error {
 	between := size.Limit > 0 && size.Required <= have.Bytes && have.Bytes <= size.Limit
 	switch {
+	case have.Ephemeral != nil:
+		return kind(ErrExists, "%w", notTheCOs(have))
 	case have.Origin != "":
 		return kind(ErrExists, "volume %s was adopted from %s; it is used through a PersistentVolume with that volumeHandle", have.ID, have.Origin)
 	case have.Name != want.Name:
@@ -122,10 +136,14 @@ func compatible(have, want pool.Record, size Range) error {
 }
 
 func (s *Service) volume(p *pool.Pool, rec pool.Record) Volume {
-	return Volume{
+	v := Volume{
 		Handle: s.handle(rec.ID), ID: rec.ID, Pool: p.Name(), Bytes: rec.Bytes, Enforced: rec.Enforced,
 		Created: rec.Created, Engine: rec.Engine, Origin: rec.Origin,
 	}
+	if rec.Ephemeral != nil {
+		v.Handle, v.Pod = rec.ID, rec.Ephemeral.Pod
+	}
+	return v
 }
 
 // reachable checks that this node is among the places.

@@ -8,7 +8,9 @@ import (
 
 // Delete moves a volume to the trash, in the same time whatever it holds. A
 // volume that does not exist is deleted already, which can be told only while
-// every configured pool is open. A published volume is ErrInUse.
+// every configured pool is open. A published volume is ErrInUse. A pod's
+// ephemeral volume is none that could be deleted here: for the CO it is not
+// there, and it stays.
 func (s *Service) Delete(ctx context.Context, handle string) error {
 	id, ours := s.local(handle)
 	if !ours {
@@ -23,7 +25,7 @@ func (s *Service) Delete(ctx context.Context, handle string) error {
 	if errors.Is(err, ErrNotFound) {
 		return s.sure(id)
 	}
-	if err != nil {
+	if err != nil || rec.Ephemeral != nil {
 		return err
 	}
 	if target := s.publishedAt(rec.ID); target != "" {

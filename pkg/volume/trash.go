@@ -33,7 +33,10 @@ func (s *Service) Trash() []TrashEntry {
 				Name: e.Name, ID: e.Record.ID, Pool: p.Name(), Bytes: e.Record.Bytes,
 				Deleted: e.Deleted, Expiry: e.Deleted.Add(s.opts.Retention), Purging: e.Begun,
 			}
-			if e.Record.Origin != "" {
+			switch {
+			case e.Record.Ephemeral != nil:
+				t.Expiry = e.Deleted // it is not kept
+			case e.Record.Origin != "":
 				t.ByHand, t.Expiry = true, time.Time{}
 			}
 			if e.Err != nil {
