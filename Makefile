@@ -12,7 +12,7 @@ SANDBOX := -exec $(CURDIR)/hack/sandbox.sh
 RACE_BINARY := HOSTVOL_BINARY=$(CURDIR)/bin/hostvol-race
 SYSTEM_TESTS := $(addsuffix /...,$(wildcard ./test/daemon ./test/sanity ./test/integration ./test/crash))
 
-.PHONY: help build build-race demo test crash bench bench-short lint fmt clean setup-demo setup-test setup-lint setup-bench root
+.PHONY: help build build-race demo test crash bench bench-short lint fmt clean setup-demo setup-test setup-lint setup-bench setup-cluster cluster cluster-down root
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,12 @@ bench-short: root setup-bench build ## the same with fewer volumes and mounts, u
 	@mkdir -p out
 	@$(PRIVATE) go run -buildvcs=false ./test/bench -short -binary bin/hostvol -o out/bench-short.json
 
+cluster: root setup-cluster ## bring up a real Kubernetes of three nodes; the first time builds it, about 12 minutes (root)
+	@hack/cluster/up.sh
+
+cluster-down: root ## end that cluster without a trace (root)
+	@hack/cluster/down.sh
+
 lint: setup-lint ## gofmt, vet, golangci-lint with the layers, go mod tidy, shellcheck, Dockerfile
 	@hack/tools.sh
 	@hack/lint.sh
@@ -52,7 +58,7 @@ fmt: ## format the Go files
 clean: ## remove what was built; downloads and tools stay in .cache
 	rm -rf bin out
 
-setup-demo setup-test setup-lint setup-bench: setup-%:
+setup-demo setup-test setup-lint setup-bench setup-cluster: setup-%:
 	@hack/setup.sh $*
 
 root:

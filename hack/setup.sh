@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# setup.sh demo|test|lint|bench: makes sure that the commands this part needs are there.
+# setup.sh demo|test|lint|bench|cluster: makes sure that the commands this part needs are there.
 # Quiet and fast when they are. Otherwise it installs their Debian packages, as root, or says what is missing.
 set -euo pipefail
 export PATH=$PATH:/usr/local/go/bin:/usr/sbin:/sbin
 
-part=${1:?"usage: setup.sh demo|test|lint|bench"}
+part=${1:?"usage: setup.sh demo|test|lint|bench|cluster"}
 packages=()
 
 # need PACKAGE TEST…: the package is wanted unless the test succeeds.
@@ -45,8 +45,15 @@ bench)
 	mounting
 	need strace command -v strace
 	;;
+cluster)
+	mounting
+	need e2fsprogs command -v mkfs.ext4
+	need iproute2 command -v ip
+	need openssl command -v openssl
+	need procps command -v sysctl
+	;;
 *)
-	echo "setup: unknown part $part: demo, test, lint or bench" >&2
+	echo "setup: unknown part $part: demo, test, lint, bench or cluster" >&2
 	exit 2
 	;;
 esac

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -84,13 +85,13 @@ func volumes() *cobra.Command {
 			return err
 		}
 		return out.print(c.OutOrStdout(), list, func(row func(...string)) {
-			row("ID", "POOL", "SIZE", "USED", "ENFORCED", "CREATED", "MOUNTED AT")
+			row("ID", "POOL", "SIZE", "USED", "ENFORCED", "CREATED", "EPHEMERAL OF POD", "MOUNTED AT")
 			for _, v := range list {
 				at := strings.Join(v.Targets, ",")
 				if at == "" {
 					at = "-"
 				}
-				row(v.ID, v.Pool, size(v.Bytes), size(v.UsedBytes), yes(v.Enforced), v.Created.Local().Format(time.DateTime), at)
+				row(v.ID, v.Pool, size(v.Bytes), size(v.UsedBytes), yes(v.Enforced), v.Created.Local().Format(time.DateTime), cmp.Or(v.Pod, "-"), at)
 			}
 		})
 	})

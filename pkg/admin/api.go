@@ -45,6 +45,8 @@ type Volume struct {
 	Origin   string    `json:"origin,omitempty"`
 	// From is what it has started with: "snapshot HANDLE" or "volume HANDLE".
 	From string `json:"from,omitempty"`
+	// Pod is the uid of the pod whose ephemeral volume it is.
+	Pod string `json:"pod,omitempty"`
 	// Targets at which it is mounted now.
 	Targets []string `json:"targets,omitempty"`
 	// UsedBytes is -1 where nobody counts.

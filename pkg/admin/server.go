@@ -89,10 +89,7 @@ func (s server) pools(*http.Request) ([]Pool, error) {
 }
 
 func (s server) list(r *http.Request) ([]Volume, error) {
-	all, _, err := s.volumes.List("", 0)
-	if err != nil {
-		return nil, err
-	}
+	all := s.volumes.All()
 	out := make([]Volume, 0, len(all))
 	for _, v := range all {
 		a := answer(v)
@@ -110,7 +107,7 @@ func answer(v volume.Volume) Volume {
 	}
 	return Volume{
 		ID: v.ID, Handle: v.Handle, Pool: v.Pool, Engine: v.Engine, Bytes: v.Bytes, Enforced: v.Enforced,
-		Created: v.Created, Origin: v.Origin, From: from, UsedBytes: -1,
+		Created: v.Created, Origin: v.Origin, From: from, Pod: v.Pod, UsedBytes: -1,
 	}
 }
 

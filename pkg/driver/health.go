@@ -12,6 +12,9 @@ import (
 
 // ControllerGetVolumeHealth implements csi.ControllerServer.
 func (d *Driver) ControllerGetVolumeHealth(ctx context.Context, r *csi.ControllerGetVolumeHealthRequest) (*csi.ControllerGetVolumeHealthResponse, error) {
+	if err := d.volumes.Owned(r.GetVolumeId()); err != nil {
+		return nil, toStatus(err)
+	}
 	health, err := d.health(ctx, r.GetVolumeId(), "")
 	if err != nil {
 		return nil, err

@@ -9,7 +9,13 @@ func (p *Pool) Get(id string) (Record, error) {
 
 // After lists at most n volumes (all for 0) whose ids sort after the given one.
 func (p *Pool) After(id string, n int) []Record {
-	return p.choose(&p.volumes, id, n, func(Record) bool { return true })
+	return p.Select(id, n, func(Record) bool { return true })
+}
+
+// Select is After for those volumes only that are wanted. The function is called
+// with the pool locked.
+func (p *Pool) Select(id string, n int, wanted func(Record) bool) []Record {
+	return p.choose(&p.volumes, id, n, wanted)
 }
 
 // Len is the number of volumes.

@@ -241,3 +241,42 @@ func TestAfter(t *testing.T) {
 	}
 	must(t, f.Close())
 }
+
+func TestSelect(t *testing.T) {
+	f := open(t, filepath.Join(t.TempDir(), "pool"))
+	for _, id := range []string{"a", "b", "c", "d"} {
+		must(t, f.build(t.Context(), id))
+	}
+	got := f.Select("a", 2, func(r pool.Record) bool { return r.ID != "c" })
+	if len(got) != 2 || got[0].ID != "b" || got[1].ID != "d" {
+		t.Errorf("%v", got)
+	}
+	must(t, f.Close())
+}
+
+// What is removed cannot be restored, neither before nor after a restart.
+func TestRemove(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "pool")
+	f := open(t, dir)
+	must(t, f.build(t.Context(), "a"))
+	must(t, f.Remove("a"))
+	if err := f.Remove("a"); !errors.Is(err, pool.ErrNotFound) {
+		t.Errorf("%v", err)
+	}
+	for range 2 {
+		e := f.Trash()
+		if len(e) != 1 || !e[0].Begun || f.reserved(t) != 1<<20 {
+			t.Fatalf("%+v, %d reserved", e, f.reserved(t))
+		}
+		if _, err := f.Restore(e[0].Name); !errors.Is(err, pool.ErrPurging) {
+			t.Errorf("%v", err)
+		}
+		must(t, f.Close())
+		f = open(t, dir)
+	}
+	must(t, f.Purge(t.Context(), f.Trash()[0].Name, nil))
+	if len(f.Trash()) != 0 || f.reserved(t) != 0 {
+		t.Errorf("%+v, %d reserved", f.Trash(), f.reserved(t))
+	}
+	must(t, f.Close())
+}

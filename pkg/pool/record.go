@@ -45,6 +45,16 @@ type Record struct {
 	From From `json:"from,omitzero"`
 	// Snapshot is set for a snapshot, whose Bytes are the size of its volume.
 	Snapshot *Snapshot `json:"snapshot,omitempty"`
+	// Ephemeral is set for a volume that lives and dies with a pod.
+	Ephemeral *Ephemeral `json:"ephemeral,omitempty"`
+}
+
+// Ephemeral tells for which pod a volume was made.
+type Ephemeral struct {
+	// Pod is its uid.
+	Pod string `json:"pod"`
+	// Target is where the volume is published.
+	Target string `json:"target"`
 }
 
 // From names a snapshot or a volume by its id.

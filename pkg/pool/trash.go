@@ -27,12 +27,16 @@ type TrashEntry struct {
 
 // Discard moves a volume to the trash: two renames' worth of work, whatever it
 // holds. After nil it is durably gone from volumes/.
-func (p *Pool) Discard(id string) error { return p.discard(&p.volumes, id) }
+func (p *Pool) Discard(id string) error { return p.discard(&p.volumes, id, false) }
 
 // DiscardSnapshot is Discard for a snapshot.
-func (p *Pool) DiscardSnapshot(id string) error { return p.discard(&p.snapshots, id) }
+func (p *Pool) DiscardSnapshot(id string) error { return p.discard(&p.snapshots, id, false) }
 
-func (p *Pool) discard(s *shelf, id string) error {
+// Remove is Discard of a volume that nobody shall restore: its purge has begun
+// with the rename. The caller sees to it that it goes on.
+func (p *Pool) Remove(id string) error { return p.discard(&p.volumes, id, true) }
+
+func (p *Pool) discard(s *shelf, id string, begun bool) error {
 	if err := p.Failure(); err != nil {
 		return err
 	}
@@ -41,7 +45,11 @@ func (p *Pool) discard(s *shelf, id string) error {
 	}
 	now := time.Now()
 	name := trashName(id, now)
-	if err := s.at.Rename(id, p.trashAt, name); err != nil {
+	entry := name
+	if begun {
+		entry += purging
+	}
+	if err := s.at.Rename(id, p.trashAt, entry); err != nil {
 		return err
 	}
 	p.step("delete.renamed")
@@ -49,7 +57,7 @@ func (p *Pool) discard(s *shelf, id string) error {
 	// a repeated delete is then a new one.
 	p.mu.Lock()
 	if it, ok := s.items.Delete(id); ok {
-		p.trash.Set(name, &TrashEntry{Name: name, Record: it.rec, Deleted: now, used: it.used, busy: true})
+		p.trash.Set(name, &TrashEntry{Name: name, Record: it.rec, Deleted: now, Begun: begun, used: it.used, busy: true})
 		p.ledger.trash += it.rec.Booked()
 	}
 	p.mu.Unlock()

@@ -99,6 +99,9 @@ func (s *Service) pinned(f pool.From) (origin, error) {
 			err = unsure
 		}
 	}
+	if err == nil && !owned(o.rec) {
+		err = kind(ErrNotFound, "%w", notTheCOs(o.rec))
+	}
 	if err != nil {
 		unpin()
 		return origin{}, err

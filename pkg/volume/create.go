@@ -39,6 +39,8 @@ type Volume struct {
 	Origin   string
 	// Content is what it has started with.
 	Content Content
+	// Pod is the uid of the pod whose ephemeral volume it is, "" for none.
+	Pod string
 }
 
 // Create makes a volume, or finds the one that an earlier, equal call has made.
@@ -93,32 +95,39 @@ func (s *Service) Create(ctx context.Context, r CreateRequest) (Volume, error) {
 	case !errors.Is(err, ErrNotFound):
 		return Volume{}, err
 	}
-	if err := s.sure(want.ID); err != nil {
-		return Volume{}, err
-	}
 	if !r.Content.none() {
 		filling = true
 		return s.fill(ctx, want, r.Size, params, unlock)
 	}
-	p, e, err := s.choose(params, size)
-	if err != nil {
-		return Volume{}, err
-	}
-	want.Engine = e.Name()
-	spec := engine.Spec{Bytes: size, Enforce: params.enforce, Mode: params.mode, UID: params.uid, GID: params.gid}
-	rec, err := s.build(ctx, p, want, func(ctx context.Context, item *safepath.Dir, rec pool.Record) (pool.Record, error) {
-		var err error
-		rec.Volume, err = e.Create(ctx, item, spec, nil)
-		return rec, err
-	})
+	p, rec, err := s.build(ctx, want, params)
 	if err != nil {
 		return Volume{}, err
 	}
 	return s.volume(p, rec), nil
 }
 
-// build has the pool build a volume or snapshot.
-func (s *Service) build(ctx context.Context, p *pool.Pool, want pool.Record, builder pool.Builder) (pool.Record, error) {
+// build makes a volume that no open pool has, in the pool that the parameters
+// ask for. The caller holds the lock of its id.
+func (s *Service) build(ctx context.Context, want pool.Record, params parameters) (*pool.Pool, pool.Record, error) {
+	if err := s.sure(want.ID); err != nil {
+		return nil, pool.Record{}, err
+	}
+	p, e, err := s.choose(params, want.Bytes)
+	if err != nil {
+		return nil, pool.Record{}, err
+	}
+	want.Engine = e.Name()
+	spec := engine.Spec{Bytes: want.Bytes, Enforce: params.enforce, Mode: params.mode, UID: params.uid, GID: params.gid}
+	rec, err := s.buildIn(ctx, p, want, func(ctx context.Context, item *safepath.Dir, rec pool.Record) (pool.Record, error) {
+		var err error
+		rec.Volume, err = e.Create(ctx, item, spec, nil)
+		return rec, err
+	})
+	return p, rec, err
+}
+
+// buildIn has the pool build a volume or snapshot.
+func (s *Service) buildIn(ctx context.Context, p *pool.Pool, want pool.Record, builder pool.Builder) (pool.Record, error) {
 	rec, err := p.Build(ctx, want, builder)
 	if errors.Is(err, pool.ErrTooLarge) {
 		return rec, s.elsewhere(ErrOutOfRange, "%w", err)
@@ -130,7 +139,7 @@ func (s *Service) build(ctx context.Context, p *pool.Pool, want pool.Record, bui
 	if sn := rec.Snapshot; sn != nil {
 		log.Info("Created snapshot", "snapshotID", rec.ID, "volumeID", sn.Of, "method", sn.Method, "consistency", sn.Consistency, "held", sn.Held)
 	} else {
-		log.Info("Created volume", "volumeID", rec.ID, "enforced", rec.Enforced, "from", rec.From)
+		log.Info("Created volume", "volumeID", rec.ID, "enforced", rec.Enforced, "from", contentOf(rec.From))
 	}
 	return rec, nil
 }
@@ -146,6 +155,8 @@ func compatible(have, want pool.Record, size Range) error {
 	open := want.From != pool.From{} && size.Required == 0 && (size.Limit == 0 || have.Bytes <= size.Limit)
 	between := size.Limit > 0 && size.Required <= have.Bytes && have.Bytes <= size.Limit
 	switch {
+	case have.Ephemeral != nil:
+		return kind(ErrExists, "%w", notTheCOs(have))
 	case have.Origin != "":
 		return kind(ErrExists, "volume %s was adopted from %s; it is used through a PersistentVolume with that volumeHandle", have.ID, have.Origin)
 	case have.Name != want.Name:
@@ -161,10 +172,14 @@ func compatible(have, want pool.Record, size Range) error {
 }
 
 func (s *Service) volume(p *pool.Pool, rec pool.Record) Volume {
-	return Volume{
+	v := Volume{
 		Handle: s.handle(rec.ID), ID: rec.ID, Pool: p.Name(), Bytes: rec.Bytes, Enforced: rec.Enforced,
 		Created: rec.Created, Engine: rec.Engine, Origin: rec.Origin, Content: s.content(rec.From),
 	}
+	if rec.Ephemeral != nil {
+		v.Handle, v.Pod = rec.ID, rec.Ephemeral.Pod
+	}
+	return v
 }
 
 // reachable checks that this node is among the places.

@@ -10,7 +10,8 @@ import (
 // volume that does not exist is deleted already, which can be told only while
 // every configured pool is open. A published volume is ErrInUse, one that is
 // being copied ErrBusy: a copy ends by itself, a wait here would only hide it.
-// Its snapshots stay.
+// Its snapshots stay. A pod's ephemeral volume is none that could be deleted
+// here: for the CO it is not there, and it stays.
 func (s *Service) Delete(ctx context.Context, handle string) error {
 	id, ours := s.local(handle)
 	if !ours {
@@ -25,7 +26,7 @@ func (s *Service) Delete(ctx context.Context, handle string) error {
 	if errors.Is(err, ErrNotFound) {
 		return s.sure(id)
 	}
-	if err != nil {
+	if err != nil || rec.Ephemeral != nil {
 		return err
 	}
 	if target := s.publishedAt(rec.ID); target != "" {

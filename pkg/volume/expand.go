@@ -10,7 +10,7 @@ import (
 // running. A volume that is large enough stays as it is; its limit is set again
 // all the same, in case an earlier call got no further than the record.
 func (s *Service) Expand(ctx context.Context, handle string, size Range) (Volume, error) {
-	p, rec, err := s.lookup(handle)
+	p, rec, err := s.lookupOwned(handle)
 	if err != nil {
 		return Volume{}, err
 	}

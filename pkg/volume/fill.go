@@ -17,7 +17,11 @@ func (s *Service) fill(ctx context.Context, want pool.Record, size Range, params
 			f()
 		}
 	}
-	if err := s.copies.missed(volumeKey(want.ID), keyOf(want.From)); err != nil {
+	err := s.sure(want.ID)
+	if err == nil {
+		err = s.copies.missed(volumeKey(want.ID), keyOf(want.From))
+	}
+	if err != nil {
 		release()
 		return Volume{}, err
 	}
@@ -36,7 +40,7 @@ func (s *Service) fill(ctx context.Context, want pool.Record, size Range, params
 	j := &copying{key: volumeKey(want.ID), from: keyOf(want.From), pool: p.Name()}
 	err = s.copies.run(ctx, j, func(ctx context.Context) error {
 		var err error
-		rec, err = s.build(ctx, p, want, func(ctx context.Context, item *safepath.Dir, rec pool.Record) (pool.Record, error) {
+		rec, err = s.buildIn(ctx, p, want, func(ctx context.Context, item *safepath.Dir, rec pool.Record) (pool.Record, error) {
 			err := src.with(ctx, j, func(from engine.Source) error {
 				var err error
 				rec.Volume, err = e.Create(ctx, item, engine.Spec{Bytes: rec.Bytes, Enforce: params.enforce}, &from)

@@ -11,18 +11,18 @@ import (
 	"github.com/hostvol/hostvol/pkg/pool"
 )
 
-// Get finds a volume.
+// Get finds a volume of the CO.
 func (s *Service) Get(handle string) (Volume, error) {
-	p, rec, err := s.lookup(handle)
+	p, rec, err := s.lookupOwned(handle)
 	if err != nil {
 		return Volume{}, err
 	}
 	return s.volume(p, rec), nil
 }
 
-// List lists at most n volumes (all for 0) in the order of their ids, from the
-// one after which the token was given. next is "" at the end. Volumes that come
-// and go between two pages move no others.
+// List lists at most n volumes of the CO (all for 0) in the order of their ids,
+// from the one after which the token was given. next is "" at the end. Volumes
+// that come and go between two pages move no others.
 func (s *Service) List(token string, n int) (page []Volume, next string, err error) {
 	after, err := decodeToken(token)
 	if err != nil {
@@ -32,9 +32,24 @@ func (s *Service) List(token string, n int) (page []Volume, next string, err err
 	if n > 0 {
 		ask = n + 1 // one more tells whether there is a next page
 	}
+	page = s.list(after, ask, owned)
+	if n > 0 && len(page) > n {
+		page = page[:n]
+		next = encodeToken(page[n-1].ID)
+	}
+	return page, next, nil
+}
+
+// All lists all volumes, the pods' ephemeral ones too, in the order of their ids.
+func (s *Service) All() []Volume {
+	return s.list("", 0, func(pool.Record) bool { return true })
+}
+
+// list lists at most n volumes of each pool.
+func (s *Service) list(after string, n int, wanted func(pool.Record) bool) (page []Volume) {
 	pools := s.pools.all()
 	for _, p := range pools {
-		records := p.After(after, ask)
+		records := p.Select(after, n, wanted)
 		page = slices.Grow(page, len(records))
 		for _, rec := range records {
 			page = append(page, s.volume(p, rec))
@@ -43,11 +58,7 @@ func (s *Service) List(token string, n int) (page []Volume, next string, err err
 	if len(pools) > 1 {
 		slices.SortFunc(page, func(a, b Volume) int { return strings.Compare(a.ID, b.ID) })
 	}
-	if n > 0 && len(page) > n {
-		page = page[:n]
-		next = encodeToken(page[n-1].ID)
-	}
-	return page, next, nil
+	return page
 }
 
 // tokenVersion begins a token, so that later versions can tell them apart.

@@ -165,7 +165,7 @@ func (s *Service) inspectPool(ctx context.Context, p *pool.Pool, deep bool, last
 	s.health.replace(p.Name(), by)
 }
 
-// ListHealth lists volumes with findings in the order of their ids, paged as
+// ListHealth lists volumes of the CO with findings in the order of their ids, paged as
 // List is.
 func (s *Service) ListHealth(token string, n int) (page []Findings, next string, err error) {
 	after, err := decodeToken(token)
@@ -175,12 +175,12 @@ func (s *Service) ListHealth(token string, n int) (page []Findings, next string,
 	by := map[string][]Finding{}
 	for _, p := range s.pools.all() {
 		for id, found := range s.health.of(p.Name()) {
-			if _, err := p.Get(id); !errors.Is(err, pool.ErrNotFound) { // it may be gone since
+			if rec, err := p.Get(id); !errors.Is(err, pool.ErrNotFound) && owned(rec) { // it may be gone since
 				by[id] = found
 			}
 		}
 		if found := poolFindings(p); len(found) > 0 {
-			for _, rec := range p.After("", 0) {
+			for _, rec := range p.Select("", 0, owned) {
 				by[rec.ID] = append(slices.Clone(found), by[rec.ID]...)
 			}
 		}

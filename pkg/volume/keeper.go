@@ -34,8 +34,9 @@ func newKeeper(s *Service, cfg pool.Config) *keeper {
 }
 
 // Run does what goes on in the background, until ctx is done: it purges the
-// trash, measures volumes, looks for problems, and opens pools that were not
-// there. At the end it gives up the copies under way; no more are begun.
+// trash, measures volumes, looks for problems, removes ephemeral volumes whose
+// pods are gone, and opens pools that were not there. At the end it gives up the
+// copies under way; no more are begun.
 func (s *Service) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, k := range s.keepers {
@@ -49,8 +50,8 @@ func (s *Service) Run(ctx context.Context) {
 	all.Wait()
 }
 
-// retryInterval is the time between two tries to open a pool, and between two
-// measurements of what volumes use.
+// retryInterval is the time between two tries to open a pool, between two
+// measurements of what volumes use, and between two sweeps.
 const retryInterval = 30 * time.Second
 
 func (k *keeper) rounds(ctx context.Context) {
@@ -63,6 +64,7 @@ func (k *keeper) rounds(ctx context.Context) {
 			k.open(ctx)
 		} else {
 			k.measure(ctx, p)
+			k.sweep(ctx, p)
 			if now := time.Now(); now.Sub(looked) >= k.s.opts.HealthInterval {
 				deep := now.Sub(walked) >= k.s.opts.DeepInterval
 				p.TryWrite()

@@ -17,7 +17,12 @@ const (
 	paramGID     = "gid"
 )
 
-// foreignPrefix begins parameters that the sidecars add or keep for themselves.
+func parameterNames() []string {
+	return []string{paramPool, paramEnforce, paramMode, paramUID, paramGID}
+}
+
+// foreignPrefix begins parameters that the sidecars, and attributes that the
+// kubelet, add or keep for themselves.
 const foreignPrefix = "csi.storage.k8s.io/"
 
 // defaultMode lets every user of the pod write. Nobody else gets to the volume:
@@ -59,7 +64,7 @@ func parseParameters(given map[string]string) (parameters, error) {
 			p.gid, err = parseOwner(key, value)
 		default:
 			if !strings.HasPrefix(key, foreignPrefix) {
-				err = invalid("unknown parameter %q; known are %s, %s, %s, %s, %s", key, paramPool, paramEnforce, paramMode, paramUID, paramGID)
+				err = invalid("unknown parameter %q; known are %s", key, strings.Join(parameterNames(), ", "))
 			}
 		}
 		if err != nil {

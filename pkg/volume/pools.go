@@ -205,6 +205,16 @@ func (s *Service) lookup(handle string) (*pool.Pool, pool.Record, error) {
 	return p, rec, err
 }
 
+// lookupOwned is lookup for calls of the CO's controller, to which a pod's
+// ephemeral volume is ErrNotFound.
+func (s *Service) lookupOwned(handle string) (*pool.Pool, pool.Record, error) {
+	p, rec, err := s.lookup(handle)
+	if err == nil && !owned(rec) {
+		err = kind(ErrNotFound, "%w", notTheCOs(rec))
+	}
+	return p, rec, err
+}
+
 // sure fails with ErrUnavailable while a configured pool is not open: an id
 // that is not found may exist in it.
 func (s *Service) sure(id string) error { return s.sureOf(volumeKey(id)) }

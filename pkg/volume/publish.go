@@ -7,6 +7,7 @@ import (
 	"github.com/hostvol/hostvol/pkg/host/errno"
 	"github.com/hostvol/hostvol/pkg/host/mount"
 	"github.com/hostvol/hostvol/pkg/host/safepath"
+	"github.com/hostvol/hostvol/pkg/pool"
 )
 
 // PublishRequest says what to mount where.
@@ -20,13 +21,14 @@ type PublishRequest struct {
 	Exclusive bool
 	// Flags are mount options, see mount.ParseFlags.
 	Flags []string
-	// Context are the volume's attributes.
+	// Context are the volume's attributes. They may make it an ephemeral one.
 	Context map[string]string
 	// StagingTarget is where the volume was staged; it is checked only.
 	StagingTarget string
 }
 
 // Publish mounts a volume at the target. A repeat finds the mount and succeeds.
+// An ephemeral volume is made first, see ephemeral.go.
 // ErrExists means that something else is mounted there, or the volume in
 // another way; ErrInUse that the access mode forbids a second target; ErrState
 // that the target is something that cannot be mounted on.
@@ -44,18 +46,36 @@ func (s *Service) Publish(ctx context.Context, r PublishRequest) error {
 			return err
 		}
 	}
-	id := s.key(r.Handle)
-	unlock, err := s.locks.try("volume "+id, "target "+r.Target)
+	pod, err := s.parseEphemeral(r)
+	if err != nil {
+		return err
+	}
+	unlock, err := s.locks.try("volume "+s.key(r.Handle), "target "+r.Target)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	if pod != nil {
+		return s.publishEphemeral(ctx, r, flags, *pod)
+	}
 	src, err := s.source(ctx, r.Handle, r.Context)
 	if err != nil {
 		return err
 	}
 	defer src.Close() //nolint:errcheck // nothing was written through it
+	if err := s.mount(ctx, src, r, flags); err != nil {
+		return err
+	}
+	if IsStatic(r.Context) {
+		s.published.add(staticKey, r.Target, publication{})
+	}
+	return nil
+}
 
+// mount mounts what src shows at the target, for the volume r.Handle. The caller
+// holds the locks of both.
+func (s *Service) mount(ctx context.Context, src *safepath.Dir, r PublishRequest, flags mount.Flags) error {
+	id := s.key(r.Handle)
 	t, err := s.target(r.Target)
 	if notExist(err) {
 		return kind(ErrState, "the parent of target %s is not there: %w", r.Target, err)
@@ -69,25 +89,27 @@ func (s *Service) Publish(ctx context.Context, r PublishRequest) error {
 		return classify(err)
 	}
 	s.published.add(id, r.Target, publication{exclusive: r.Exclusive})
-	if IsStatic(r.Context) {
-		s.published.add(staticKey, r.Target, publication{})
-	}
 	if mounted {
 		logger(ctx).V(2).Info("Published volume", "volumeID", id, "target", r.Target, "flags", flags)
 	}
 	return nil
 }
 
-// source opens what is to be mounted: a volume of a pool, or the directory of a
+// source opens what is to be mounted: a volume of the CO, or the directory of a
 // static volume.
 func (s *Service) source(ctx context.Context, handle string, attributes map[string]string) (*safepath.Dir, error) {
 	if attributes[attributePath] != "" {
 		return s.static(handle, attributes)
 	}
-	p, rec, err := s.lookup(handle)
+	p, rec, err := s.lookupOwned(handle)
 	if err != nil {
 		return nil, err
 	}
+	return attach(ctx, p, rec)
+}
+
+// attach opens what a publish of a volume binds.
+func attach(ctx context.Context, p *pool.Pool, rec pool.Record) (*safepath.Dir, error) {
 	item, err := p.OpenItem(rec.ID)
 	if err != nil {
 		return nil, err

@@ -137,7 +137,7 @@ func (s *Service) cut(ctx context.Context, want pool.Record, unlock func()) (Sna
 	j := &copying{key: snapshotKey(want.ID), from: keyOf(source), pool: p.Name()}
 	err = s.copies.run(ctx, j, func(ctx context.Context) error {
 		var err error
-		rec, err = s.build(ctx, p, want, func(ctx context.Context, item *safepath.Dir, rec pool.Record) (pool.Record, error) {
+		rec, err = s.buildIn(ctx, p, want, func(ctx context.Context, item *safepath.Dir, rec pool.Record) (pool.Record, error) {
 			err := src.with(ctx, j, func(from engine.Source) error {
 				cut, err := e.Snapshot(ctx, item, from, rec.Snapshot.Consistency)
 				rec.Snapshot = recorded(rec, cut)

@@ -26,20 +26,20 @@ func (s *Service) Stage(ctx context.Context, handle, path string, flags []string
 // stays.
 func (s *Service) Unstage(ctx context.Context, handle, path string) error {
 	id := s.key(handle)
-	t, release, err := s.hold(id, path)
-	if notExist(err) {
-		return nil
-	}
+	unlock, err := s.hold(id, path)
 	if err != nil {
 		return err
 	}
-	defer release()
-	layers, err := unmountAll(t)
+	defer unlock()
+	layers, err := s.takeOff(path, func(t target) (int, error) {
+		layers, err := unmountAll(t)
+		if err == nil && layers == 0 {
+			err = s.outsideVolumes(path)
+		}
+		return layers, err
+	})
 	if layers > 0 {
 		logger(ctx).V(2).Info("Unmounted what lay on the staging target", "volumeID", id, "target", path, "layers", layers)
-	}
-	if err == nil && layers == 0 {
-		err = s.outsideVolumes(path)
 	}
 	return err
 }

@@ -10,13 +10,8 @@ import (
 	"github.com/hostvol/hostvol/pkg/host/safepath"
 )
 
-// The attributes of a volume that mean something here.
-const (
-	// attributePath names the directory of a static volume.
-	attributePath = "path"
-	// attributeEphemeral is set by the kubelet for inline volumes.
-	attributeEphemeral = "csi.storage.k8s.io/ephemeral"
-)
+// attributePath is the attribute that names the directory of a static volume.
+const attributePath = "path"
 
 // static opens the directory of a static volume: below an allowed root, reached
 // without following links. It is never taken for a volume of a pool, never

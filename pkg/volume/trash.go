@@ -36,7 +36,10 @@ func (s *Service) Trash() []TrashEntry {
 				Name: e.Name, ID: e.Record.ID, Pool: p.Name(), Kind: kindOf(e.Record), Bytes: e.Record.Booked(),
 				Deleted: e.Deleted, Expiry: e.Deleted.Add(s.opts.Retention), Purging: e.Begun,
 			}
-			if e.Record.Origin != "" {
+			switch {
+			case e.Record.Ephemeral != nil:
+				t.Expiry = e.Deleted // it is not kept
+			case e.Record.Origin != "":
 				t.ByHand, t.Expiry = true, time.Time{}
 			}
 			if e.Err != nil {

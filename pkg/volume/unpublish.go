@@ -13,46 +13,48 @@ import (
 
 // Unpublish unmounts whatever lies on the target, all layers, and removes the
 // target. It needs no memory of the volume; a target that is not there is
-// success. ErrInUse means that the mount is in use and still there.
+// success. ErrInUse means that the mount is in use and still there. An ephemeral
+// volume is removed then.
 func (s *Service) Unpublish(ctx context.Context, handle, path string) error {
 	id := s.key(handle)
-	t, release, err := s.hold(id, path)
-	if notExist(err) {
-		return nil
-	}
+	unlock, err := s.hold(id, path)
 	if err != nil {
 		return err
 	}
-	defer release()
-	layers, err := s.clear(t)
+	defer unlock()
+	layers, err := s.takeOff(path, s.clear)
 	if err != nil {
 		return err
 	}
+	s.step("unpublish.cleared")
 	s.published.forget(path)
 	if layers > 0 {
 		logger(ctx).V(2).Info("Unpublished volume", "volumeID", id, "target", path, "layers", layers)
 	}
-	return nil
+	return s.endEphemeral(ctx, id, path)
 }
 
-// hold locks a volume and a target, and opens the target, until release. When
-// the target's parent is not there, the error is an fs.ErrNotExist.
-func (s *Service) hold(id, path string) (t target, release func(), err error) {
+// hold checks the form of a target's path, and locks a volume and the target.
+func (s *Service) hold(id, path string) (unlock func(), err error) {
 	if err := s.checkTarget(path); err != nil {
-		return target{}, nil, err
+		return nil, err
 	}
-	unlock, err := s.locks.try("volume "+id, "target "+path)
+	return s.locks.try("volume "+id, "target "+path)
+}
+
+// takeOff has layers taken off a target by the function. Where the target's
+// parent is not there, nothing is mounted.
+func (s *Service) takeOff(path string, by func(target) (layers int, err error)) (layers int, err error) {
+	t, err := s.target(path)
+	if notExist(err) {
+		s.published.forget(path)
+		return 0, nil
+	}
 	if err != nil {
-		return target{}, nil, err
+		return 0, err
 	}
-	if t, err = s.target(path); err != nil {
-		if notExist(err) {
-			s.published.forget(path)
-		}
-		unlock()
-		return target{}, nil, err
-	}
-	return t, func() { t.close(); unlock() }, nil
+	defer t.close()
+	return by(t)
 }
 
 // clear unmounts and removes a target. That there is another layer is seen by

@@ -12,6 +12,8 @@ import (
 type operation struct {
 	name  string
 	steps []string
+	// later are those of the steps that may be passed after the answer.
+	later []string
 	// only names the filesystem that has it; "" for all.
 	only string
 	// prepare brings about what there is before, all of it acknowledged.
@@ -19,6 +21,8 @@ type operation struct {
 	run     func(w *world, id string) error
 	// effect changes a view as the operation does.
 	effect func(w *world, v view, id string)
+	// between changes a view as parts of the operation do, on which the repeat goes on; nil where it is one step.
+	between []func(w *world, v view, id string)
 	// repeatable: it succeeds again once it is done, as CSI wants it. Of an administrator's command a repeat is
 	// a second one, and is made only where the first left nothing.
 	repeatable bool
@@ -100,13 +104,37 @@ func operations() []operation {
 		effect:     func(_ *world, v view, id string) { v.Mounts[id] = 1 },
 		repeatable: true,
 	}, {
-		name: "unpublish", steps: []string{"unpublish.unmounted"},
+		name: "unpublish", steps: []string{"unpublish.unmounted", "unpublish.cleared"},
 		prepare:    func(w *world, id string) error { return errors.Join(filled(w, id), w.publish(id)) },
 		run:        (*world).unpublish,
-		effect:     func(_ *world, v view, id string) { delete(v.Mounts, id) },
+		effect:     unmounts,
+		repeatable: true,
+	}, {
+		name:       "publish ephemeral",
+		steps:      []string{"create.begun", "create.built", "create.staged", "create.renamed", "create.durable", "publish.made", "publish.mounted"},
+		prepare:    (*world).pod,
+		run:        (*world).publishEphemeral,
+		effect:     func(w *world, v view, id string) { v.Volumes[id], v.Mounts[id] = w.volume(small, nil), 1 },
+		between:    []func(*world, view, string){func(w *world, v view, id string) { v.Volumes[id] = w.volume(small, nil) }},
+		repeatable: true,
+	}, {
+		name:    "unpublish ephemeral",
+		steps:   []string{"unpublish.unmounted", "unpublish.cleared", "delete.renamed", "delete.durable", "purge.marked", "purge.removed"},
+		later:   []string{"purge.marked", "purge.removed"},
+		prepare: publishedEphemeral,
+		run:     (*world).unpublishEphemeral,
+		repeat:  func(w *world, id string) error { return errors.Join(w.unpublishEphemeral(id), w.purged()) },
+		effect:  func(_ *world, v view, id string) { delete(v.Mounts, id); delete(v.Volumes, id) },
+		between: []func(*world, view, string){unmounts, func(_ *world, v view, id string) {
+			delete(v.Mounts, id)
+			delete(v.Volumes, id)
+			v.Trash[id]++ // until it is purged
+		}},
 		repeatable: true,
 	}}
 }
+
+func unmounts(_ *world, v view, id string) { delete(v.Mounts, id) }
 
 func releaseEffect(_ *world, v view, id string) {
 	delete(v.Volumes, id)

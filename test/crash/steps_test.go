@@ -49,11 +49,13 @@ func (c crashCase) run(step string) string {
 	if c.op.prepare != nil {
 		c.must("prepare", c.op.prepare(c.w, c.id))
 	}
-	before, after := c.view(), c.view()
+	before, after, parts := c.view(), c.view(), c.parts()
 	c.op.effect(c.w, after, c.id)
 
 	c.must("order", c.w.orderDeath(step, 1))
-	if err := c.op.run(c.w, c.id); err == nil || !carriedOut(c.w.dir) {
+	err := c.op.run(c.w, c.id)
+	later := slices.Contains(c.op.later, step)
+	if !later && (err == nil || !carriedOut(c.w.dir)) {
 		c.t.Fatalf("the daemon did not die at %s but answered: %v", step, err)
 	}
 	c.must("die at "+step, c.w.died())
@@ -66,10 +68,17 @@ func (c crashCase) run(step string) string {
 	case found.equal(after):
 	case found.equal(before):
 		outcome = "absent"
+	case slices.ContainsFunc(parts, found.equal):
+		outcome = "begun"
 	default:
 		c.t.Fatalf("the operation is neither whole nor absent; it is\n%+v\nbefore\n%+v\nwhole\n%+v", found, before, after)
 	}
-	if outcome == "absent" || c.op.repeatable {
+	acknowledged := after
+	acknowledged.Trash = found.Trash // from which the background removes
+	if err == nil && !found.equal(acknowledged) {
+		c.t.Fatalf("the operation was acknowledged, and there is\n%+v\nnot\n%+v", found, after)
+	}
+	if outcome != "whole" || c.op.repeatable {
 		again := c.op.run
 		if c.op.repeat != nil {
 			again = c.op.repeat
@@ -84,6 +93,17 @@ func (c crashCase) run(step string) string {
 	c.must("purge", c.w.purged())
 	c.clean("after the purge")
 	return outcome
+}
+
+// parts are views with parts of the operation.
+func (c crashCase) parts() (out []view) {
+	c.t.Helper()
+	for _, change := range c.op.between {
+		v := c.view()
+		change(c.w, v, c.id)
+		out = append(out, v)
+	}
+	return out
 }
 
 // offline checks the pool as the dead daemon left it.

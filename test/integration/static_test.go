@@ -133,12 +133,11 @@ func TestStaticVolumesThatAreRefused(t *testing.T) {
 // The attributes of an inline volume are the pod author's, who could name any directory.
 func TestInlineVolumesMayNotNameADirectory(t *testing.T) {
 	n, roots := static(t)
-	inline := map[string]string{"csi.storage.k8s.io/ephemeral": "true", "path": roots[0] + "/shop/data"}
-	want(t, n.publish("csi-1234", n.target("pod"), attributes(inline)), codes.InvalidArgument, "inline")
-	n.volume("vol")
-	want(t, n.publish("vol", n.target("pod"), attributes(inline)), codes.InvalidArgument)
-	delete(inline, "path")
-	want(t, n.publish("csi-1234", n.target("pod"), attributes(inline)), codes.NotFound)
+	p := n.podOf("web")
+	path := []string{"path", roots[0] + "/shop/data", "size", "16Mi"}
+	want(t, n.publishInline(p, path...), codes.InvalidArgument, "inline")
+	p.id = n.volume("vol")
+	want(t, n.publishInline(p, path...), codes.InvalidArgument, "inline")
 }
 
 func TestNoStaticRoots(t *testing.T) {

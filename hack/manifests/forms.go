@@ -1,0 +1,39 @@
+package main
+
+// form is one way to deploy: a kustomization, and the chart's values that mean the same.
+type form struct {
+	name string
+	// directory of deploy/kubernetes, or the kustomization of an overlay as a user would write it in overlays/test.
+	directory, overlay string
+	// settings is the overlay's settings.yaml.
+	settings string
+	values   values
+}
+
+type values = map[string]any
+
+var off = values{"enabled": false}
+
+var forms = []form{
+	{name: "distributed", directory: "distributed", values: values{}},
+	{name: "distributed/core", directory: "distributed/core", values: values{"snapshots": off}},
+	{name: "single", directory: "single", values: values{"mode": "single"}},
+	{name: "single/core", directory: "single/core", values: values{"mode": "single", "snapshots": off}},
+	{name: "overlays/k3s", directory: "overlays/k3s", values: values{}},
+	{name: "overlays/microk8s", directory: "overlays/microk8s", values: values{"kubeletDir": "/var/snap/microk8s/common/var/lib/kubelet"}},
+	{name: "overlays/k0s", directory: "overlays/k0s", values: values{"kubeletDir": "/var/lib/k0s/kubelet"}},
+	{name: "overlays/talos", directory: "overlays/talos", values: values{
+		"pools": []any{values{"name": "default", "path": "/var/mnt/hostvol", "create": true, "requireMount": true}},
+	}},
+	{
+		name:    "distributed with inline volumes",
+		overlay: "resources: [../../distributed]\ncomponents: [../../components/inline]\n",
+		values:  values{"inline": values{"enabled": true}},
+	},
+	{
+		name:     "single/core with inline volumes and another kubelet directory",
+		overlay:  "resources: [../../single/core, settings.yaml]\ncomponents: [../../components/inline, ../../components/kubelet-dir]\n",
+		settings: "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: hostvol-settings\n  annotations: {config.kubernetes.io/local-config: \"true\"}\ndata: {kubeletDir: /data/kubelet}\n",
+		values:   values{"mode": "single", "snapshots": off, "inline": values{"enabled": true}, "kubeletDir": "/data/kubelet"},
+	},
+}

@@ -1,0 +1,74 @@
+// Command manifests checks deploy/kubernetes and deploy/helm without a cluster.
+//
+// It renders every kustomization and the chart with the same meaning, decodes each object strictly as its API type,
+// compares the two object by object, and looks for what this project promises of them: pinned versions, one
+// privileged container that has no token, sidecars without capabilities, rights that are named and explained.
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// report collects faults; check goes on after one, so that one run shows all.
+type report struct{ faults []string }
+
+func (r *report) fault(where, format string, args ...any) {
+	text := where + ": " + fmt.Sprintf(format, args...)
+	if !slices.Contains(r.faults, text) {
+		r.faults = append(r.faults, text)
+	}
+}
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: manifests REPOSITORY")
+		os.Exit(2)
+	}
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // helm talks
+	r := &report{}
+	if err := r.check(os.Args[1]); err != nil {
+		fmt.Fprintln(os.Stderr, "manifests:", err)
+		os.Exit(1)
+	}
+	for _, f := range r.faults {
+		fmt.Println(f)
+	}
+	if len(r.faults) > 0 {
+		os.Exit(1)
+	}
+}
+
+func (r *report) check(repository string) error {
+	pinned, err := readVersions(filepath.Join(repository, "hack/versions.env"))
+	if err != nil {
+		return err
+	}
+	tree, err := copyTree(filepath.Join(repository, "deploy/kubernetes"))
+	if err != nil {
+		return err
+	}
+	c, err := loadChart(filepath.Join(repository, "deploy/helm/hostvol"))
+	if err != nil {
+		return err
+	}
+	for _, f := range forms {
+		kustomized, err := kustomize(tree, f)
+		if err != nil {
+			return fmt.Errorf("kustomize, %s: %w", f.name, err)
+		}
+		templated, err := c.render(f.values)
+		if err != nil {
+			return fmt.Errorf("helm, %s: %w", f.name, err)
+		}
+		k, h := r.decode("kustomize, "+f.name, kustomized), r.decode("helm, "+f.name, templated)
+		r.promises("kustomize, "+f.name, k, pinned)
+		r.compare(f.name, k, h)
+	}
+	r.chart(c, pinned)
+	r.texts(repository, pinned)
+	return nil
+}
