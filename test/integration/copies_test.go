@@ -142,6 +142,30 @@ func grep(text, word string) string {
 	return strings.Join(out, "")
 }
 
+// A snapshot that takes long is not there before it is whole.
+func TestASnapshotOutlivesItsCall(t *testing.T) {
+	n := serveOn(t, "ext4")
+	n.volume("vol")
+	n.volume("other")
+	thaw := frozen(t, n.pool)
+	n.briefSnapshot("snap", "vol")
+	_, err := n.cut("snap", "vol")
+	want(t, err, codes.Aborted, "being copied from volume vol")
+	_, err = n.cut("snap", "other")
+	want(t, err, codes.AlreadyExists, "volume vol")
+	_, err = n.getSnapshot("snap")
+	want(t, err, codes.NotFound)
+	if handles, _, err := n.listSnapshots(&csi.ListSnapshotsRequest{}); err != nil || len(handles) > 0 {
+		t.Errorf("%v %v", handles, err)
+	}
+	want(t, n.removeSnapshot("snap"), codes.Aborted)
+	want(t, n.remove("vol"), codes.Aborted)
+	thaw()
+	done(t, func() error { _, err := n.cut("snap", "vol"); return err })
+	must(t, n.remove("vol"))
+	n.volume("new", fromSnapshot("snap"))
+}
+
 // A copy that nobody asks for any more ends, and leaves nothing. One that is asked for goes on.
 func TestAbandonedCopies(t *testing.T) {
 	n, _, b := twoPools(t, "ext4", "ext4", "copies: {abandonAfter: 1s}")

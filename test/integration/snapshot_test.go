@@ -165,8 +165,8 @@ func TestRepeatedSnapshots(t *testing.T) {
 	must(t, n.remove("vol"))
 	check()
 	long := strings.Repeat("Long Name ", 12)
-	if n.snapshot(long, "other") != n.snapshot(long, "other") {
-		t.Error("two handles for one name")
+	if first, second := n.snapshot(long, "other"), n.snapshot(long, "other"); first != second {
+		t.Errorf("%s, then %s", first, second)
 	}
 	// A volume and a snapshot may have one name.
 	n.snapshot("other", "other")

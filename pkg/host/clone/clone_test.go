@@ -81,6 +81,9 @@ func TestTree(t *testing.T) {
 			if c.shared {
 				want = 200 + 10 // of many, and the other regular files with content
 			}
+			if stats.Allocated < 60000 || stats.Allocated > 4<<20 {
+				t.Errorf("%d bytes are allocated", stats.Allocated)
+			}
 			if stats.Reflinked != want || stats.Dirs != 7 || stats.Files != 200+22 || stats.Bytes < 1<<30+64<<20 {
 				t.Errorf("stats %+v, want %d reflinked", stats, want)
 			}

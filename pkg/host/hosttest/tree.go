@@ -166,7 +166,7 @@ func digest(t testing.TB, path string) string {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOATIME, 0)
 	must(t, err)
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // read only
 	st, err := f.Stat()
 	must(t, err)
 	if st.Size() >= 1<<30 {
