@@ -191,6 +191,16 @@ func (c *copies) join(key, from string, busy error) error {
 	return kind(ErrBusy, "%s is being copied from %s: %d files and %d bytes so far; try again", key, from, j.files.Load(), j.bytes.Load())
 }
 
+// giveUp is for a delete of what is being made: unless a call waits for the copy,
+// nobody wants it any more.
+func (c *copies) giveUp(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if j := c.by[key]; j != nil && j.waiting == 0 {
+		j.cancel(errAbandoned)
+	}
+}
+
 // missed gives, once, the error of a copy that ended when nobody waited for it.
 func (c *copies) missed(key, from string) error {
 	c.mu.Lock()

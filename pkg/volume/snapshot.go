@@ -159,12 +159,17 @@ func (s *Service) cut(ctx context.Context, want pool.Record, unlock func()) (Sna
 	return s.snapshot(p, rec), nil
 }
 
-// expected is what a snapshot is reckoned to hold before it is made.
+// expected is what a snapshot is reckoned to hold before it is made: what its
+// volume uses, or where nobody counts that, no more than is used at all.
 func (s *Service) expected(ctx context.Context, src origin) int64 {
-	if u, err := usage(ctx, src.pool, src.rec); err == nil && u.Own {
+	u, err := usage(ctx, src.pool, src.rec)
+	if err != nil {
+		return src.rec.Bytes
+	}
+	if u.Own {
 		return u.BytesUsed
 	}
-	return src.rec.Bytes
+	return min(src.rec.Bytes, u.BytesUsed)
 }
 
 func recorded(rec pool.Record, cut engine.Cut) *pool.Snapshot {

@@ -99,6 +99,7 @@ func (s *Service) DeleteSnapshot(ctx context.Context, handle string) error {
 	}
 	unlock, err := s.locks.tryAway(snapshotKey(id))
 	if err != nil {
+		s.copies.giveUp(snapshotKey(id))
 		return err
 	}
 	defer unlock()

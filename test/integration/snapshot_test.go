@@ -334,6 +334,64 @@ func TestConsistency(t *testing.T) {
 	}
 }
 
+// A directory that was adopted is no subvolume, and is copied.
+func TestSnapshotsOfAnAdoptedDirectory(t *testing.T) {
+	n := newNode(t)
+	disk := n.filesystem("btrfs", 1024)
+	n.pool = filepath.Join(disk, "pool")
+	n.start("--pool", "default="+n.pool)
+	old := filepath.Join(disk, "old")
+	must(t, os.Mkdir(old, 0o755))
+	run(t, "btrfs", "subvolume", "create", filepath.Join(old, "nested"))
+	must(t, os.WriteFile(filepath.Join(old, "nested", "file"), []byte("text"), 0o600))
+	n.admin("adopt", "--pool", "default", "--name", "vol", "--size", "64Mi", "--execute", old)
+	_, err := n.cut("snap", "vol", "snapshotConsistency", "atomic")
+	want(t, err, codes.FailedPrecondition, "no pool of this node can")
+	n.snapshot("snap", "vol")
+	if s := n.snapshots()["snap"]; s.Consistency != "best-effort" || s.Method == "btrfs-snapshot" {
+		t.Errorf("%+v", s)
+	}
+	if err := os.WriteFile(filepath.Join(n.pool, "snapshots/snap/data/new"), nil, 0o600); err == nil {
+		t.Error("the snapshot can be written to")
+	}
+	n.admin("release", "vol")
+	n.volume("new", bytes(64*mib), fromSnapshot("snap"), with("enforce", "required"))
+	n.has("new", "nested/file", "text")
+}
+
+func TestSnapshotsWithoutQuotas(t *testing.T) {
+	n := newNode(t)
+	n.pool = n.filesystem("btrfs", 1024)
+	run(t, "btrfs", "quota", "disable", n.pool)
+	n.start("--pool", "default="+n.pool)
+	n.volume("vol")
+	n.put("vol", "file", "text")
+	n.snapshot("snap", "vol", "snapshotConsistency", "atomic")
+	n.volume("new", fromSnapshot("snap"))
+	n.volume("clone", fromVolume("vol"), bytes(32*mib))
+	n.has("new", "file", "text")
+	n.has("clone", "file", "text")
+	if reserved := n.poolState("default").ReservedBytes; reserved > 80*mib || reserved <= 64*mib {
+		t.Errorf("%d bytes are reserved", reserved)
+	}
+}
+
+// A volume that nothing kept within its size can hold more than a volume made of it may.
+func TestMoreThanTheSize(t *testing.T) {
+	n, _, _ := twoPools(t, "ext4", "btrfs", "")
+	n.volume("vol", with("pool", "a"))
+	_, err := write(t, filepath.Join(n.data("vol"), "file"), 40*mib)
+	must(t, err)
+	n.snapshot("snap", "vol")
+	_, err = n.create("new", fromSnapshot("snap"), with("pool", "b"))
+	want(t, err, codes.OutOfRange, "more than the asked size")
+	_, err = n.create("new", fromVolume("vol"), with("pool", "b"))
+	want(t, err, codes.ResourceExhausted)
+	n.volume("free", fromSnapshot("snap"), with("pool", "b", "enforce", "none"))
+	n.volume("large", fromSnapshot("snap"), with("pool", "b"), bytes(64*mib))
+	n.volume("new", fromSnapshot("snap"), with("pool", "a"))
+}
+
 // Subvolumes that a pod has made inside its volume would be missing in a snapshot.
 func TestNestedSubvolumes(t *testing.T) {
 	n := serveOn(t, "btrfs")
