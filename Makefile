@@ -48,7 +48,7 @@ cluster: root setup-cluster ## bring up a real Kubernetes of three nodes; the fi
 cluster-down: root ## end that cluster without a trace (root)
 	@hack/cluster/down.sh
 
-lint: setup-lint ## gofmt, vet, golangci-lint with the layers, go mod tidy, shellcheck, Dockerfile
+lint: setup-lint ## gofmt, vet, golangci-lint with the layers, go mod tidy, shellcheck, Dockerfile, manifests
 	@hack/tools.sh
 	@hack/lint.sh
 
