@@ -187,3 +187,35 @@ func (s *Story) event(namespace, contains string, within time.Duration) string {
 	})
 	return found
 }
+
+// Capacity waits until the claim has that size.
+func (s *Story) Capacity(claim, size string, within time.Duration) {
+	s.Helper()
+	Eventually(s, within, "claim "+claim+" of "+size, func(ctx context.Context) string {
+		c, err := s.Kube.CoreV1().PersistentVolumeClaims(s.Namespace).Get(ctx, claim, metav1.GetOptions{})
+		if err != nil {
+			return err.Error()
+		}
+		if got := c.Status.Capacity[corev1.ResourceStorage]; got.Cmp(resource.MustParse(size)) != 0 {
+			return "it has " + got.String()
+		}
+		return ""
+	})
+}
+
+// NodeReady waits until a node is ready.
+func (s *Story) NodeReady(node string) {
+	s.Helper()
+	Eventually(s, 3*time.Minute, node+" ready", func(ctx context.Context) string {
+		n, err := s.Kube.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
+		if err != nil {
+			return err.Error()
+		}
+		for _, c := range n.Status.Conditions {
+			if c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue {
+				return ""
+			}
+		}
+		return "it is not"
+	})
+}

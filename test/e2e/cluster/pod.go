@@ -18,14 +18,17 @@ import (
 // Image is what the pods run.
 const Image = "busybox:1.36"
 
+// idle does nothing until it is told to end.
+const idle = "trap exit TERM; sleep 1000000 & wait"
+
 // NewPod is a pod that sleeps, with the claim, if any, at /data.
 func NewPod(name, claim string, change ...func(*corev1.Pod)) *corev1.Pod {
-	grace := int64(0)
+	grace := int64(5)
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"app": name}},
 		Spec: corev1.PodSpec{
 			TerminationGracePeriodSeconds: &grace,
-			Containers:                    []corev1.Container{{Name: "main", Image: Image, Command: []string{"sleep", "1000000"}}},
+			Containers:                    []corev1.Container{{Name: "main", Image: Image, Command: []string{"sh", "-c", idle}}},
 		},
 	}
 	if claim != "" {
@@ -194,13 +197,27 @@ func (s *Story) DriverPod(node string) string {
 // Hostvol runs the driver's command line in its pod on a node.
 func (s *Story) Hostvol(node string, args ...string) string {
 	s.Helper()
-	out, err := s.exec(s.Context(), System, s.DriverPod(node), "hostvol", append([]string{"/hostvol"}, args...)...)
+	out, err := s.TryHostvol(node, args...)
 	if err != nil {
 		s.Fatalf("hostvol %s on %s: %v: %s", strings.Join(args, " "), node, err, out)
 	}
 	return out
 }
 
+// TryHostvol is Hostvol for what may fail.
+func (s *Story) TryHostvol(node string, args ...string) (string, error) {
+	s.Helper()
+	return s.exec(s.Context(), System, s.DriverPod(node), "hostvol", append([]string{"/hostvol"}, args...)...)
+}
+
 func containsFold(s, part string) bool {
 	return strings.Contains(strings.ToLower(s), strings.ToLower(part))
+}
+
+// KillDriver kills the driver's process on a node, as the kernel does when
+// memory is short; the kubelet starts it anew.
+func (s *Story) KillDriver(node string) {
+	s.Helper()
+	s.DriverPod(node)
+	Node(s, "exec", node, "pkill", "-KILL", "-x", "hostvol")
 }

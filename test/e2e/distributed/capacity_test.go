@@ -99,12 +99,7 @@ func TestGrowthUnderAWriter(t *testing.T) {
 	}
 	s.In("writer", "rm -f /tmp/failed") // what met the limit that instant
 	s.Grow("data", "128Mi")
-	cluster.Eventually(t, 2*time.Minute, "claim of 128Mi", func(context.Context) string {
-		if got := s.GetClaim("data").Status.Capacity[corev1.ResourceStorage]; got.String() != "128Mi" {
-			return "it has " + got.String()
-		}
-		return ""
-	})
+	s.Capacity("data", "128Mi", 2*time.Minute)
 	s.In("writer", "dd if=/dev/zero of=/data/big bs=1M count=96 conv=fsync")
 	if out, err := s.TryIn("writer", "dd if=/dev/zero of=/data/more bs=1M count=64 conv=fsync; s=$?; rm /data/more; exit $s"); err == nil {
 		t.Errorf("160 MiB fit into 128: %s", out)
@@ -136,11 +131,6 @@ func TestGrowthThatDoesNotFit(t *testing.T) {
 	s.Pod("writer", "data") // what cannot grow must not keep a pod from starting
 	s.Ready("writer")
 	s.Grow("data", "64Mi")
-	cluster.Eventually(t, 3*time.Minute, "claim of 64Mi", func(context.Context) string {
-		if got := s.GetClaim("data").Status.Capacity[corev1.ResourceStorage]; got.String() != "64Mi" {
-			return "it has " + got.String()
-		}
-		return ""
-	})
+	s.Capacity("data", "64Mi", 3*time.Minute)
 	s.In("writer", "dd if=/dev/zero of=/data/big bs=1M count=48 conv=fsync")
 }

@@ -43,7 +43,7 @@ func TestStaticVolumeOfAName(t *testing.T) {
 		t.Errorf("it reads %q", got)
 	}
 	s.DeletePod("reader")
-	s.Hostvol("n1", "release", name)
+	s.Hostvol("n1", "release", name) // the pod is gone, so is its mount
 	if got := cluster.Node(t, "exec", "n1", "cat", "/mnt/second/old/file"); got != "treasure\nmore" {
 		t.Errorf("given back, the directory holds %q", got)
 	}
@@ -148,4 +148,14 @@ func TestBlockIsRefused(t *testing.T) {
 		p.Spec.Containers[0].VolumeDevices = []corev1.VolumeDevice{{Name: "raw", DevicePath: "/dev/raw"}}
 	})
 	s.Event("raw block volumes", time.Minute)
+}
+
+// Inline volumes are off unless the administrator switches them on.
+func TestInlineVolumesAreOff(t *testing.T) {
+	s := begin(t)
+	s.Pod("worker", "", cluster.WithVolume("scratch", "/data", corev1.VolumeSource{
+		CSI: &corev1.CSIVolumeSource{Driver: cluster.Driver, VolumeAttributes: map[string]string{"size": "32Mi"}},
+	}))
+	s.Event("does not support", time.Minute)
+	s.DeletePod("worker")
 }
