@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,8 +18,8 @@ type Request struct {
 	Part string
 	// Code is the answer's, as of HTTP.
 	Code int
-	// Audit is the request's identity.
-	Audit string
+	// line is where it stands in the log.
+	line int
 }
 
 // Right is the request as a rule of RBAC names it.
@@ -35,8 +37,7 @@ func (r Request) Right() string {
 // Requests reads all that the driver's parts have asked since the cluster was
 // brought up, in order, as the apiserver's audit log has it.
 func Requests() ([]Request, error) {
-	path := filepath.Join(filepath.Dir(os.Getenv("KUBECONFIG")), "audit.log")
-	file, err := os.Open(path)
+	file, err := os.Open(auditLog())
 	if err != nil {
 		return nil, err
 	}
@@ -44,11 +45,11 @@ func Requests() ([]Request, error) {
 	var all []Request
 	lines := bufio.NewScanner(file)
 	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
+	for line := 0; lines.Scan(); line++ {
 		var e struct {
-			AuditID, Stage, Verb, UserAgent string
-			ObjectRef                       struct{ APIGroup, Resource, Subresource, Namespace, Name string }
-			ResponseStatus                  struct{ Code int }
+			Stage, Verb, UserAgent string
+			ObjectRef              struct{ APIGroup, Resource, Subresource, Namespace, Name string }
+			ResponseStatus         struct{ Code int }
 		}
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			return nil, fmt.Errorf("audit log: %w", err)
@@ -60,8 +61,70 @@ func Requests() ([]Request, error) {
 		part, _, _ := strings.Cut(e.UserAgent, "/")
 		all = append(all, Request{
 			Verb: e.Verb, Group: e.ObjectRef.APIGroup, Resource: e.ObjectRef.Resource, Subresource: e.ObjectRef.Subresource,
-			Namespace: e.ObjectRef.Namespace, Name: e.ObjectRef.Name, Part: part, Code: e.ResponseStatus.Code, Audit: e.AuditID,
+			Namespace: e.ObjectRef.Namespace, Name: e.ObjectRef.Name, Part: part, Code: e.ResponseStatus.Code, line: line,
 		})
 	}
 	return all, lines.Err()
+}
+
+func auditLog() string { return filepath.Join(filepath.Dir(os.Getenv("KUBECONFIG")), "audit.log") }
+
+// formsFile tells which form of the driver was installed from which line of the
+// audit log on.
+func formsFile() string { return auditLog() + ".forms" }
+
+// noteForm is called when a form is installed.
+func noteForm(form string) error {
+	log, err := os.ReadFile(auditLog())
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(formsFile(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(file, bytes.Count(log, []byte("\n")), form)
+	return errors.Join(err, file.Close())
+}
+
+// RequestsOf are those made while that form of the driver was installed.
+func RequestsOf(form string) ([]Request, error) {
+	all, err := Requests()
+	if err != nil {
+		return nil, err
+	}
+	notes, err := os.ReadFile(formsFile())
+	if err != nil {
+		return nil, err
+	}
+	var forms []string // by line
+	for _, note := range strings.Split(strings.TrimSpace(string(notes)), "\n") {
+		var from int
+		var name string
+		if _, err := fmt.Sscan(note, &from, &name); err != nil {
+			return nil, fmt.Errorf("%s: %q: %w", formsFile(), note, err)
+		}
+		for len(forms) < from {
+			forms = append(forms, last(forms))
+		}
+		forms = append(forms[:from], name)
+	}
+	var of []Request
+	for _, r := range all {
+		name := last(forms)
+		if r.line < len(forms) {
+			name = forms[r.line]
+		}
+		if name == form {
+			of = append(of, r)
+		}
+	}
+	return of, nil
+}
+
+func last(s []string) string {
+	if len(s) == 0 {
+		return ""
+	}
+	return s[len(s)-1]
 }

@@ -28,6 +28,13 @@ func Install(kustomization string) error {
 	if err := removeOther(kustomization); err != nil {
 		return err
 	}
+	form := "distributed"
+	if single(kustomization) {
+		form = "single"
+	}
+	if err := noteForm(form); err != nil {
+		return err
+	}
 	steps := [][]string{
 		{"apply", "-k", filepath.Join(Root(), kustomization)},
 		{"-n", System, "rollout", "status", "--timeout=120s", workload(kustomization)},

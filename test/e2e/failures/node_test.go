@@ -46,8 +46,8 @@ func TestNodeDiesAndComesBack(t *testing.T) {
 	s.Claim("idle", "8Mi")
 	s.Pod("idle", "idle", cluster.OnNode("n3"))
 	s.Ready("idle")
+	s.In("idle", "echo precious | dd of=/data/file conv=fsync")
 	pv := s.Bound("writer", time.Minute)
-	written := w.count()
 	cluster.Node(t, "stop", "n3")
 	notReady(s, "n3")
 	cluster.Node(t, "start", "n3")
@@ -64,10 +64,11 @@ func TestNodeDiesAndComesBack(t *testing.T) {
 		t.Errorf("the node has %s", found)
 	}
 	w.mount()
-	t.Logf("before the end %d were written", written)
+	s.ReadyWithin("idle", 2*time.Minute)
+	if got := s.In("idle", "cat /data/file"); got != "precious" {
+		t.Errorf("it reads %q", got)
+	}
 	twins(t, s)
-	s.DeletePod("idle")
-	s.DeleteClaim("idle")
 }
 
 func notReady(s *cluster.Story, node string) {
