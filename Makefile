@@ -12,7 +12,7 @@ SANDBOX := -exec $(CURDIR)/hack/sandbox.sh
 RACE_BINARY := HOSTVOL_BINARY=$(CURDIR)/bin/hostvol-race
 SYSTEM_TESTS := $(addsuffix /...,$(wildcard ./test/daemon ./test/sanity ./test/integration ./test/crash))
 
-.PHONY: help build build-race demo test crash bench bench-short lint fmt clean setup-demo setup-test setup-lint setup-bench setup-cluster cluster cluster-down root
+.PHONY: help build build-race demo test crash bench bench-short lint fmt clean setup-demo setup-test setup-lint setup-bench setup-cluster cluster cluster-down e2e demo-cluster root
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,7 +48,13 @@ cluster: root setup-cluster ## bring up a real Kubernetes of three nodes; the fi
 cluster-down: root ## end that cluster without a trace (root)
 	@hack/cluster/down.sh
 
-lint: setup-lint ## gofmt, vet, golangci-lint with the layers, go mod tidy, shellcheck, Dockerfile
+e2e: root setup-cluster ## users' stories on that cluster, brought up if it is not, with a report at the end (root)
+	@hack/cluster/e2e.sh
+
+demo-cluster: root setup-cluster ## watch a claim, a pod and their volume on that cluster (root)
+	@hack/cluster/demo.sh
+
+lint: setup-lint ## gofmt, vet, golangci-lint with the layers, go mod tidy, shellcheck, Dockerfile, manifests
 	@hack/tools.sh
 	@hack/lint.sh
 

@@ -27,12 +27,19 @@ check_gofmt() {
 }
 check_vet() { go vet ./...; }
 check_golangci() { .cache/bin/golangci-lint run ./...; }
-check_tidy() { go mod tidy -diff && go -C hack/dockerlint mod tidy -diff; }
+check_tidy() { go mod tidy -diff && go -C hack/dockerlint mod tidy -diff && go -C hack/manifests mod tidy -diff; }
 check_shell() { shell_scripts | xargs -r shellcheck -x; }
 check_dockerfile() { go -C hack/dockerlint run . ../..; }
+check_manifests() {
+	local config
+	go -C hack/manifests run . ../.. || return 1
+	for config in deploy/kubernetes/base/config.yaml deploy/kubernetes/overlays/*/config.yaml; do
+		go run ./cmd/hostvol check-config "$config" >/dev/null || return 1
+	done
+}
 
 failed=()
-for name in gofmt vet golangci tidy shell dockerfile; do
+for name in gofmt vet golangci tidy shell dockerfile manifests; do
 	start=$SECONDS
 	if "check_$name"; then
 		printf 'lint: %-10s ok    %3ds\n' "$name" $((SECONDS - start))

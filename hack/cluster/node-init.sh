@@ -29,6 +29,7 @@ make_root() {
 	mount --bind "$home/log" "$tree/var/log"
 	# The disks: one with quotas, which is the pool of the default configuration, and a plain one.
 	mount -o loop "$home/disk.img" "$tree/var/lib/hostvol"
+	btrfs quota enable "$tree/var/lib/hostvol"
 	mount -o loop "$home/second.img" "$tree/mnt/second"
 	cd "$tree"
 	pivot_root . .

@@ -25,7 +25,7 @@ create() {
 	certificate "node-$node" "/O=system:nodes/CN=system:node:$node" "IP:$subnet.1$index,DNS:$node"
 	kubeconfig "$home/kubelet.kubeconfig" "node-$node"
 	truncate -s 8G "$home/disk.img"
-	mkfs.btrfs -q "$home/disk.img" >/dev/null 2>&1
+	mkfs.btrfs -q "$home/disk.img" >/dev/null 2>&1 # says more than its -q lets expect
 	truncate -s 2G "$home/second.img"
 	mkfs.ext4 -q "$home/second.img"
 	boot "$node"

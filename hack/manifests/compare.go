@@ -5,13 +5,13 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
 
-	gocmp "github.com/google/go-cmp/cmp"
 	snapshots "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -50,7 +50,7 @@ func (r *report) decode(where, text string) objects {
 		}
 		object, kind, err := decoder.Decode(document, nil, nil)
 		if err != nil {
-			r.fault(where, "%v in:\n%s", err, document)
+			r.fault(where, "%v", err)
 			continue
 		}
 		m, err := meta.Accessor(object)
@@ -90,8 +90,8 @@ func (r *report) compare(name string, kustomized, templated objects) {
 			r.fault(name, "the chart has no %s", key)
 			continue
 		}
-		if d := gocmp.Diff(plain(kustomized[key]), plain(h)); d != "" {
-			r.fault(name, "%s differs (-kustomize +helm):\n%s", key, d)
+		for _, d := range differences(key, plain(kustomized[key]), plain(h)) {
+			r.fault(name, "%s", d)
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(templated)) {
@@ -150,4 +150,50 @@ func sorted(m map[string]any, list, by string) []any {
 	items, _ := m[list].([]any)
 	slices.SortFunc(items, func(a, b any) int { return cmp.Compare(at(a)[by].(string), at(b)[by].(string)) })
 	return items
+}
+
+// differences tells where the two are not equal. Absent is nil.
+func differences(path string, kustomized, templated any) []string {
+	var found []string
+	switch k := kustomized.(type) {
+	case map[string]any:
+		h, ok := templated.(map[string]any)
+		if !ok {
+			break
+		}
+		keys := maps.Clone(k)
+		maps.Copy(keys, h)
+		for _, key := range slices.Sorted(maps.Keys(keys)) {
+			found = append(found, differences(path+"."+key, k[key], h[key])...)
+		}
+		return found
+	case []any:
+		h, ok := templated.([]any)
+		if !ok || len(k) != len(h) {
+			break
+		}
+		for i := range k {
+			found = append(found, differences(fmt.Sprintf("%s[%d]", path, i), k[i], h[i])...)
+		}
+		return found
+	default:
+		if kustomized == templated {
+			return nil
+		}
+	}
+	return []string{fmt.Sprintf("%s:\n    kustomize: %s\n    helm:      %s", path, short(kustomized), short(templated))}
+}
+
+func short(value any) string {
+	if value == nil {
+		return "absent"
+	}
+	data, err := json.Marshal(value)
+	if err != nil {
+		return err.Error()
+	}
+	if len(data) > 300 {
+		return string(data[:300]) + "…"
+	}
+	return string(data)
 }

@@ -26,9 +26,9 @@ var forms = []form{
 		"pools": []any{values{"name": "default", "path": "/var/mnt/hostvol", "create": true, "requireMount": true}},
 	}},
 	{
-		name:    "distributed with inline volumes",
-		overlay: "resources: [../../distributed]\ncomponents: [../../components/inline]\n",
-		values:  values{"inline": values{"enabled": true}},
+		name:    "distributed with inline volumes and SELinux",
+		overlay: "resources: [../../distributed]\ncomponents: [../../components/inline, ../../components/selinux]\n",
+		values:  values{"inline": values{"enabled": true}, "selinux": values{"enabled": true}},
 	},
 	{
 		name:     "single/core with inline volumes and another kubelet directory",

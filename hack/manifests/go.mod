@@ -3,7 +3,6 @@ module github.com/hostvol/hostvol/hack/manifests
 go 1.26.8
 
 require (
-	github.com/google/go-cmp v0.7.0
 	github.com/kubernetes-csi/external-snapshotter/client/v8 v8.6.0
 	helm.sh/helm/v4 v4.3.1
 	k8s.io/client-go v0.37.1

@@ -14,12 +14,19 @@ import (
 )
 
 // report collects faults; check goes on after one, so that one run shows all.
-type report struct{ faults []string }
+type report struct {
+	faults []string
+	// places are where each fault was found.
+	places map[string][]string
+}
 
 func (r *report) fault(where, format string, args ...any) {
-	text := where + ": " + fmt.Sprintf(format, args...)
-	if !slices.Contains(r.faults, text) {
+	text := fmt.Sprintf(format, args...)
+	if r.places[text] == nil {
 		r.faults = append(r.faults, text)
+	}
+	if !slices.Contains(r.places[text], where) {
+		r.places[text] = append(r.places[text], where)
 	}
 }
 
@@ -29,13 +36,16 @@ func main() {
 		os.Exit(2)
 	}
 	slog.SetDefault(slog.New(slog.DiscardHandler)) // helm talks
-	r := &report{}
+	r := &report{places: map[string][]string{}}
 	if err := r.check(os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, "manifests:", err)
 		os.Exit(1)
 	}
 	for _, f := range r.faults {
 		fmt.Println(f)
+		for _, place := range r.places[f] {
+			fmt.Println("    in", place)
+		}
 	}
 	if len(r.faults) > 0 {
 		os.Exit(1)

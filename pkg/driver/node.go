@@ -94,8 +94,10 @@ func (d *Driver) NodeGetVolumeStats(ctx context.Context, r *csi.NodeGetVolumeSta
 
 // NodeExpandVolume implements csi.NodeServer. In single mode the controller has
 // done it all by then. In distributed mode this is where a volume grows, and a
-// growth that does not fit is FAILED_PRECONDITION: on any other code the
-// kubelet would not start the pod.
+// growth that does not fit is OUT_OF_RANGE, which the kubelet takes for
+// infeasible: it tells so at the pod and at the claim, lets pods start, and the
+// claim may ask for less. On FAILED_PRECONDITION it would say nothing and never
+// try again, on any other code no pod of the volume would start.
 func (d *Driver) NodeExpandVolume(ctx context.Context, r *csi.NodeExpandVolumeRequest) (*csi.NodeExpandVolumeResponse, error) {
 	switch {
 	case r.GetVolumeId() == "":
@@ -116,8 +118,8 @@ func (d *Driver) NodeExpandVolume(ctx context.Context, r *csi.NodeExpandVolumeRe
 	}
 	v, err := d.volumes.Expand(ctx, r.GetVolumeId(), sizeOf(r.GetCapacityRange()))
 	err = toStatus(err)
-	if code := status.Code(err); d.volumes.Distributed() && (code == codes.ResourceExhausted || code == codes.OutOfRange) {
-		err = status.Error(codes.FailedPrecondition, status.Convert(err).Message())
+	if d.volumes.Distributed() && status.Code(err) == codes.ResourceExhausted {
+		err = status.Error(codes.OutOfRange, status.Convert(err).Message())
 	}
 	if err != nil {
 		return nil, err

@@ -1,5 +1,7 @@
 package volume
 
+import "github.com/hostvol/hostvol/pkg/engine"
+
 // Capacity is what new volumes may take, in bytes.
 type Capacity struct {
 	// Available in all pools together; Largest is the largest single volume.
@@ -9,12 +11,15 @@ type Capacity struct {
 // Capacity tells what is left for volumes of a class at a place, nil for here.
 // A class or place that has nothing to do with this node has nothing here.
 func (s *Service) Capacity(given map[string]string, place map[string]string) (Capacity, error) {
-	params, err := parseParameters(given)
-	if err != nil {
-		return Capacity{}, err
-	}
 	if !s.here(place) {
 		return Capacity{}, nil
+	}
+	params, err := parseParameters(given)
+	if err != nil {
+		// A class of which nothing can be made must not look like a full node,
+		// to which the scheduler would send no pod: then nobody would ever be
+		// told. Create refuses it, and says why at the claim.
+		params = parameters{enforce: engine.None}
 	}
 	fit, _, err := s.candidates(params)
 	if err != nil {

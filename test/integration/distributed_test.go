@@ -101,8 +101,8 @@ func TestExpansionOnTheNode(t *testing.T) {
 		t.Errorf("%v %v", v, err)
 	}
 	n.volume("other", bytes(60*mib))
-	want(t, expand(64*mib), codes.FailedPrecondition, "available") // on any other code the pod would not start
-	want(t, expand(1<<50), codes.FailedPrecondition)
+	want(t, expand(64*mib), codes.OutOfRange, "available") // on any other code the pod would not start
+	want(t, expand(1<<50), codes.OutOfRange)
 	want(t, expand(-1), codes.InvalidArgument)
 	n.unmounted(handle, target)
 	_, err := n.kubelet.NodeExpandVolume(n.ctx(), &csi.NodeExpandVolumeRequest{VolumeId: "nobody", VolumePath: "relative"})

@@ -30,7 +30,18 @@ func (n *node) still(p pod) {
 // lose takes a pod's mount off behind the daemon's back, as a reboot does.
 func (n *node) lose(p pod) {
 	n.t.Helper()
-	run(n.t, "umount", p.target)
+	takeOff(n.t, p.target)
+}
+
+// takeOff unmounts a path; see unmounted for why that can take two tries.
+func takeOff(t *testing.T, path string) {
+	t.Helper()
+	eventually(t, waitPurge, func() string {
+		if err := unix.Unmount(path, unix.UMOUNT_NOFOLLOW); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
 }
 
 // A pod's volume does not mind that the daemon ends, in whatever way, between publish and unpublish.
@@ -122,7 +133,7 @@ func TestSweep(t *testing.T) {
 				t.Error(why)
 			}
 			for _, p := range []pod{elsewhere, part} {
-				must(t, unix.Unmount(filepath.Join(n.dir, "at-"+p.uid), 0))
+				takeOff(t, filepath.Join(n.dir, "at-"+p.uid))
 			}
 			n.swept()
 			for _, p := range []pod{elsewhere, part} {
@@ -205,7 +216,7 @@ func TestNothingIsSweptWhenTheKubeletsDirectoryIsCovered(t *testing.T) {
 		return ""
 	})
 	n.still(p)
-	must(t, unix.Unmount(kubelet, 0))
+	takeOff(t, kubelet)
 	must(t, n.publishInline(p, "size", "16Mi"))
 }
 

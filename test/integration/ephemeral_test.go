@@ -243,7 +243,7 @@ func TestAFailedPublishOfAnEphemeralVolume(t *testing.T) {
 
 	must(t, n.publishInline(p, "size", "16Mi"))
 	must(t, os.WriteFile(filepath.Join(p.target, "file"), []byte("dear"), 0o600))
-	run(t, "umount", p.target)
+	n.lose(p)
 	must(t, os.Remove(p.target))
 	block()
 	want(t, n.publishInline(p, "size", "16Mi"), codes.FailedPrecondition, "mine")

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# e2e.sh [PACKAGE…]: runs the e2e tests, all or those named, with the driver of this tree on the test cluster, which it
+# brings up if there is none and leaves up. More arguments for `go test` come from E2E_ARGS, such as -run=Growth.
+set -euo pipefail
+# shellcheck source=hack/cluster/env.sh
+. "$(dirname "$0")/env.sh"
+need_root
+started=$EPOCHREALTIME
+export CGO_ENABLED=0 GOFLAGS=-buildvcs=false
+
+# The order matters: the first wants a cluster that has not seen the driver, the last looks back on all.
+all=(quickstart measure distributed inline failures single rights)
+
+# The driver of the commit before, for the test of an upgrade.
+build_previous() {
+	local tree commit=HEAD^
+	git -C "$repository" diff --quiet HEAD -- cmd pkg go.mod || commit=HEAD # what is not committed comes after it
+	tree=$(mktemp -d)
+	if git -C "$repository" rev-parse -q --verify "$commit" >/dev/null; then
+		git -C "$repository" archive "$commit" | tar -x -C "$tree"
+	else
+		say "there is no commit before: the upgrade is from this one to itself"
+		git -C "$repository" archive HEAD | tar -x -C "$tree"
+	fi
+	"$here/build.sh" driver "$tree" previous >/dev/null
+	rm -rf "$tree"
+}
+
+if [ ! -e "$KUBECONFIG" ]; then
+	"$here/up.sh"
+	build_previous
+else
+	build_previous
+	archive=$("$here/build.sh" driver)
+	for node in $(node_names); do "$here/node.sh" load "$node" "$archive"; done
+fi
+
+packages=("$@")
+[ $# -gt 0 ] || packages=("${all[@]}")
+rm -rf "$repository/out/e2e"
+mkdir -p "$repository/out/e2e"
+failed=()
+cd "$repository/test/e2e"
+for package in "${packages[@]}"; do
+	say "e2e $package"
+	# shellcheck disable=SC2086 # several arguments
+	go test -trimpath -count=1 -timeout 20m -parallel 6 -exec "$here/exec.sh" ${E2E_ARGS:-} "./$package" || failed+=("$package")
+done
+[ ${#failed[@]} -eq 0 ] || fail "e2e tests failed: ${failed[*]}; logs are in out/e2e"
+say "e2e tests passed"

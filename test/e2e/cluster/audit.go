@@ -1,0 +1,130 @@
+package cluster
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Request is what a part of the driver asked of the apiserver.
+type Request struct {
+	Verb, Group, Resource, Subresource, Namespace, Name string
+	// Part is the sidecar, as its user agent has it.
+	Part string
+	// Code is the answer's, as of HTTP.
+	Code int
+	// line is where it stands in the log.
+	line int
+}
+
+// Right is the request as a rule of RBAC names it.
+func (r Request) Right() string {
+	resource := r.Resource
+	if r.Subresource != "" {
+		resource += "/" + r.Subresource
+	}
+	if r.Group != "" {
+		resource += "." + r.Group
+	}
+	return r.Verb + " " + resource
+}
+
+// Requests reads all that the driver's parts have asked since the cluster was
+// brought up, in order, as the apiserver's audit log has it.
+func Requests() ([]Request, error) {
+	file, err := os.Open(auditLog())
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	var all []Request
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, 1<<20)
+	for line := 0; lines.Scan(); line++ {
+		var e struct {
+			Stage, Verb, UserAgent string
+			ObjectRef              struct{ APIGroup, Resource, Subresource, Namespace, Name string }
+			ResponseStatus         struct{ Code int }
+		}
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			return nil, fmt.Errorf("audit log: %w", err)
+		}
+		// A watch is told at its start and again at its end.
+		if e.ObjectRef.Resource == "" || (e.Stage != "ResponseComplete" && e.Stage != "ResponseStarted") || (e.Verb == "watch") != (e.Stage == "ResponseStarted") {
+			continue
+		}
+		part, _, _ := strings.Cut(e.UserAgent, "/")
+		all = append(all, Request{
+			Verb: e.Verb, Group: e.ObjectRef.APIGroup, Resource: e.ObjectRef.Resource, Subresource: e.ObjectRef.Subresource,
+			Namespace: e.ObjectRef.Namespace, Name: e.ObjectRef.Name, Part: part, Code: e.ResponseStatus.Code, line: line,
+		})
+	}
+	return all, lines.Err()
+}
+
+func auditLog() string { return filepath.Join(filepath.Dir(os.Getenv("KUBECONFIG")), "audit.log") }
+
+// formsFile tells which form of the driver was installed from which line of the
+// audit log on.
+func formsFile() string { return auditLog() + ".forms" }
+
+// noteForm is called when a form is installed.
+func noteForm(form string) error {
+	log, err := os.ReadFile(auditLog())
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(formsFile(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(file, bytes.Count(log, []byte("\n")), form)
+	return errors.Join(err, file.Close())
+}
+
+// RequestsOf are those made while that form of the driver was installed.
+func RequestsOf(form string) ([]Request, error) {
+	all, err := Requests()
+	if err != nil {
+		return nil, err
+	}
+	notes, err := os.ReadFile(formsFile())
+	if err != nil {
+		return nil, err
+	}
+	var forms []string // by line
+	for _, note := range strings.Split(strings.TrimSpace(string(notes)), "\n") {
+		var from int
+		var name string
+		if _, err := fmt.Sscan(note, &from, &name); err != nil {
+			return nil, fmt.Errorf("%s: %q: %w", formsFile(), note, err)
+		}
+		for len(forms) < from {
+			forms = append(forms, last(forms))
+		}
+		forms = append(forms[:from], name)
+	}
+	var of []Request
+	for _, r := range all {
+		name := last(forms)
+		if r.line < len(forms) {
+			name = forms[r.line]
+		}
+		if name == form {
+			of = append(of, r)
+		}
+	}
+	return of, nil
+}
+
+func last(s []string) string {
+	if len(s) == 0 {
+		return ""
+	}
+	return s[len(s)-1]
+}

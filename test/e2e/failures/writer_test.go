@@ -1,0 +1,103 @@
+package failures
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/hostvol/hostvol/test/e2e/cluster"
+)
+
+// writer is a pod that writes a line to its volume twenty times a second,
+// flushes it, reads it back, and counts what failed.
+type writer struct {
+	*cluster.Story
+	pod string
+}
+
+const writing = `n=0
+trap exit TERM
+while :; do
+	n=$((n + 1))
+	{ echo $n | dd of=/data/last conv=fsync 2>/dev/null && [ "$(cat /data/last)" = $n ]; } || echo "write $n" >>/tmp/errors
+	echo $n >/tmp/count
+	sleep 0.05
+done`
+
+func startWriter(s *cluster.Story, name string, change ...func(*corev1.Pod)) writer {
+	s.Helper()
+	s.Claim(name, "64Mi")
+	s.Pod(name, name, append([]func(*corev1.Pod){cluster.Running(writing)}, change...)...)
+	s.Ready(name)
+	return writer{s, name}
+}
+
+// count is how often it has written.
+func (w writer) count() int {
+	w.Helper()
+	n, err := strconv.Atoi(w.In(w.pod, "cat /tmp/count"))
+	if err != nil {
+		w.Fatal(err)
+	}
+	return n
+}
+
+// mount is the line of the volume in the pod's mount table: its number changes
+// when it is mounted anew.
+func (w writer) mount() string {
+	w.Helper()
+	lines := w.In(w.pod, "grep ' /data ' /proc/self/mountinfo")
+	if strings.Contains(lines, "\n") {
+		w.Errorf("the volume is mounted more than once in pod %s:\n%s", w.pod, lines)
+	}
+	return lines
+}
+
+// undisturbed runs the disturbance and checks that the pod wrote all the while,
+// met no error, was not started anew, and has the same mount.
+func (w writer) undisturbed(disturbance func()) {
+	w.Helper()
+	before, mount, uid := w.count(), w.mount(), w.GetPod(w.pod).UID
+	disturbance()
+	w.stillWrites(before)
+	if after := w.mount(); after != mount {
+		w.Errorf("pod %s had the mount\n%s\nand has now\n%s", w.pod, mount, after)
+	}
+	if p := w.GetPod(w.pod); p.UID != uid || p.Status.ContainerStatuses[0].RestartCount != 0 {
+		w.Errorf("pod %s was started anew", w.pod)
+	}
+}
+
+func (w writer) stillWrites(before int) {
+	w.Helper()
+	if after := w.count(); after <= before {
+		w.Errorf("pod %s wrote %d times before, %d times altogether", w.pod, before, after)
+	}
+	if errors, err := w.TryIn(w.pod, "cat /tmp/errors"); err == nil {
+		w.Errorf("pod %s met errors: %s", w.pod, errors)
+	}
+}
+
+// twins fails when a volume is on two nodes, or mounted twice at one target.
+func twins(t *testing.T, s *cluster.Story) {
+	t.Helper()
+	where := map[string]string{}
+	for _, node := range cluster.Nodes() {
+		for _, line := range strings.Split(s.Hostvol(node, "volumes"), "\n")[1:] {
+			id, _, _ := strings.Cut(line, " ")
+			if other, twice := where[id]; twice {
+				t.Errorf("volume %s is on %s and on %s", id, other, node)
+			}
+			where[id] = node
+		}
+		targets := map[string]bool{}
+		for _, target := range strings.Split(cluster.Node(t, "exec", node, "awk", `$5 ~ "kubernetes.io~csi" { print $5 }`, "/proc/self/mountinfo"), "\n") {
+			if targets[target] && target != "" {
+				t.Errorf("on %s %s is mounted twice", node, target)
+			}
+			targets[target] = true
+		}
+	}
+}

@@ -1,0 +1,14 @@
+// Package measure takes the figures of docs/performance.md on a real cluster
+// with the manifests as users apply them, and writes them to out/e2e/report.md.
+package measure
+
+import (
+	"os"
+	"testing"
+
+	"github.com/hostvol/hostvol/test/e2e/cluster"
+)
+
+var c *cluster.Cluster
+
+func TestMain(m *testing.M) { os.Exit(cluster.Main(m, "deploy/kubernetes/distributed/core", &c)) }

@@ -1,0 +1,48 @@
+package measure
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hostvol/hostvol/test/e2e/cluster"
+)
+
+// containers are the processes of the driver's pod, by the names of their
+// executables.
+func containers() []string {
+	return []string{"hostvol", "csi-provisioner", "csi-resizer", "csi-node-driver"}
+}
+
+// usage is what one process has taken.
+type usage struct {
+	cpu      time.Duration // since its start
+	resident float64       // MiB
+}
+
+// usageOf reads what the driver's processes have taken on a node: the time on a
+// processor from schedstat of each thread, in nanoseconds, and the resident set.
+func usageOf(t testing.TB, node string) map[string]usage {
+	t.Helper()
+	script := `for p in /proc/[0-9]*; do
+	name=$(cat $p/comm 2>/dev/null) || continue
+	case $name in hostvol|csi-*)
+		echo $name $(cat $p/task/*/schedstat 2>/dev/null | awk '{s+=$1} END {printf "%.0f", s}') $(awk '/VmRSS/ {print $2}' $p/status)
+	esac
+done`
+	all := map[string]usage{}
+	for _, line := range strings.Split(cluster.Node(t, "exec", node, "sh", "-c", script), "\n") {
+		words := strings.Fields(line)
+		if len(words) != 3 {
+			continue
+		}
+		cpu, err1 := strconv.ParseInt(words[1], 10, 64)
+		kib, err2 := strconv.ParseFloat(words[2], 64)
+		if err1 != nil || err2 != nil {
+			t.Fatalf("usage of %s: %q", node, line)
+		}
+		all[words[0]] = usage{time.Duration(cpu), kib / 1024}
+	}
+	return all
+}
