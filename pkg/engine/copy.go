@@ -27,6 +27,8 @@ var (
 	// ErrNested: a volume with subvolumes inside has no snapshot, since they would
 	// be missing in it.
 	ErrNested = errors.New("subvolumes are nested in the volume")
+	// ErrChanging: a directory was moved under a copy. Another try may succeed.
+	ErrChanging = errors.New("directories of the source were moved while it was copied; try again")
 )
 
 // Source is the content that a new volume or snapshot starts with.

@@ -128,7 +128,8 @@ type Engine interface {
 	Atomic() bool
 	// Snapshot makes a snapshot inside the empty directory item, as Create makes a
 	// volume; it is not limited. It fails with ErrNotAtomic when want is Atomic and
-	// the source does not allow that, and with ErrNested.
+	// the source does not allow that, with ErrNested and, as Create does with from,
+	// with ErrChanging.
 	Snapshot(ctx context.Context, item *safepath.Dir, from Source, want Consistency) (Cut, error)
 	// Import makes a volume of the directory src, with all it holds. When it
 	// takes the directory itself over, by a rename, it calls moving right before

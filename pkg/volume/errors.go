@@ -86,6 +86,7 @@ func classify(err error) error {
 		{is(pool.ErrPurging), ErrState},
 		{is(engine.ErrNotAtomic), ErrState},
 		{is(engine.ErrNested), ErrState},
+		{is(engine.ErrChanging), ErrBusy},
 		{errno.NoSpace, ErrExhausted},
 		{errno.ReadOnly, ErrState},
 		{errno.Busy, ErrInUse},

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/hostvol/hostvol/pkg/engine"
@@ -102,5 +103,8 @@ func copyTree(ctx context.Context, item *safepath.Dir, from engine.Source) (clon
 	options.Progress = report
 	stats, err := clone.Tree(ctx, from.Dir.FD(), to.FD(), options)
 	report(stats)
+	if errors.Is(err, clone.ErrMoved) {
+		err = fmt.Errorf("%w: %w", engine.ErrChanging, err)
+	}
 	return stats, err
 }

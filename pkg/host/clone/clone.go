@@ -24,6 +24,9 @@ import (
 // and Always was asked for.
 var ErrNoReflink = errors.New("filesystem cannot share blocks between files")
 
+// ErrMoved: a directory of the original was moved while the walk was below it.
+var ErrMoved = dirstack.ErrMoved
+
 // Reflink says whether the copies share blocks with their originals.
 type Reflink int
 
@@ -69,7 +72,7 @@ const (
 // Something mounted in src is left out; a directory stands for it. Files that
 // vanish meanwhile are left out. A file that is written meanwhile is copied in
 // some state between; with reflinks each file by itself is copied as of one moment.
-// A directory that is moved while the walk is deep below it is an error.
+// A directory that is moved while the walk is deep below it is an ErrMoved.
 //
 // On error, or when ctx ends, part of the copy is left in dst for the caller to
 // remove; the Stats count it. The error Is fs.ErrExist when dst is not empty,
