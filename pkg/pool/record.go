@@ -72,6 +72,9 @@ type Snapshot struct {
 	Consistency engine.Consistency `json:"consistency"`
 	Method      string             `json:"method"`
 	Until       time.Time          `json:"until"`
+	// Limited tells that the volume's size was enforced, so that the content is
+	// within Bytes.
+	Limited bool `json:"limited,omitempty"`
 	// Held is what it may take in bytes once it shares nothing.
 	Held int64 `json:"held"`
 }

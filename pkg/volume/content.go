@@ -109,6 +109,14 @@ func (s *Service) pinned(f pool.From) (origin, error) {
 	return o, nil
 }
 
+// within is the size within which a limit has kept the content, 0 for none.
+func (o origin) within() int64 {
+	if o.rec.Enforced || o.rec.Snapshot != nil && o.rec.Snapshot.Limited {
+		return o.rec.Bytes
+	}
+	return 0
+}
+
 // open opens the content of a source.
 func (o origin) open(ctx context.Context) (*safepath.Dir, error) {
 	open := o.pool.OpenItem
@@ -130,5 +138,5 @@ func (o origin) with(ctx context.Context, j *copying, use func(engine.Source) er
 		return err
 	}
 	defer dir.Close() //nolint:errcheck // read only
-	return use(engine.Source{Dir: dir, Progress: j.progress})
+	return use(engine.Source{Dir: dir, Within: o.within(), Progress: j.progress})
 }

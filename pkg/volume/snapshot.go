@@ -132,7 +132,7 @@ func (s *Service) cut(ctx context.Context, want pool.Record, unlock func()) (Sna
 	}
 	want.Engine, want.Enforce, want.Created = src.rec.Engine, engine.None, time.Now().UTC()
 	want.Volume = engine.Volume{Bytes: src.rec.Bytes}
-	want.Snapshot.Held = s.expected(ctx, src)
+	want.Snapshot.Held, want.Snapshot.Limited = s.expected(ctx, src), src.rec.Enforced
 	var rec pool.Record
 	j := &copying{key: snapshotKey(want.ID), from: keyOf(source), pool: p.Name()}
 	err = s.copies.run(ctx, j, func(ctx context.Context) error {
@@ -173,7 +173,7 @@ func (s *Service) expected(ctx context.Context, src origin) int64 {
 }
 
 func recorded(rec pool.Record, cut engine.Cut) *pool.Snapshot {
-	out := &pool.Snapshot{Of: rec.Snapshot.Of, Consistency: cut.Consistency, Method: cut.Method, Until: time.Now().UTC(), Held: cut.Held}
+	out := &pool.Snapshot{Of: rec.Snapshot.Of, Limited: rec.Snapshot.Limited, Consistency: cut.Consistency, Method: cut.Method, Until: time.Now().UTC(), Held: cut.Held}
 	if cut.Held < 0 {
 		out.Held = rec.Bytes
 	}

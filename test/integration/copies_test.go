@@ -277,8 +277,8 @@ func TestCloneWhileTheSourceIsWritten(t *testing.T) {
 			}
 			for i := range 6 {
 				snap, id := fmt.Sprintf("snap-%d", i), fmt.Sprintf("clone-%d", i)
-				must(t, retryMoved(func() error { _, err := n.cut(snap, "vol"); return err }))
-				must(t, retryMoved(func() error { _, err := n.create(id, bytes(200*mib), fromVolume("vol")); return err }))
+				n.snapshot(snap, "vol")
+				n.volume(id, bytes(200*mib), fromVolume("vol"))
 				n.volume("restored-"+id, bytes(200*mib), fromSnapshot(snap))
 				for _, made := range []string{id, "restored-" + id} {
 					checkChurned(t, n.data(made), kind == "btrfs")
@@ -288,17 +288,6 @@ func TestCloneWhileTheSourceIsWritten(t *testing.T) {
 			writers.Wait()
 		})
 	}
-}
-
-func retryMoved(call func() error) error {
-	err := call()
-	for range 20 {
-		if err == nil || !strings.Contains(err.Error(), "moved") {
-			break
-		}
-		err = call()
-	}
-	return err
 }
 
 // churn makes, fills, renames and removes files below dir. Each file says its own number over and over. Before the

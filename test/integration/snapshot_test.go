@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
@@ -357,6 +358,42 @@ func TestSnapshotsOfAnAdoptedDirectory(t *testing.T) {
 	n.admin("release", "vol")
 	n.volume("new", bytes(64*mib), fromSnapshot("snap"), with("enforce", "required"))
 	n.has("new", "nested/file", "text")
+}
+
+// A volume that is full to its limit can be copied, at its size, again and again.
+func TestCopiesOfAFullVolume(t *testing.T) {
+	n := serveOn(t, "btrfs")
+	n.volume("vol-0", bytes(24*mib))
+	for i := range 40 { // many small files: most of it is metadata
+		dir := filepath.Join(n.data("vol-0"), fmt.Sprint(i))
+		must(t, os.Mkdir(dir, 0o755))
+		for j := range 100 {
+			if os.WriteFile(filepath.Join(dir, fmt.Sprint(j)), []byte("x"), 0o600) != nil {
+				break
+			}
+		}
+	}
+	if _, err := write(t, filepath.Join(n.data("vol-0"), "rest"), 100*mib); err == nil {
+		t.Fatal("the volume has no limit")
+	}
+	_ = os.WriteFile(filepath.Join(n.data("vol-0"), "last"), []byte("x"), 0o600)
+	for i := range 10 {
+		vol, snap := fmt.Sprintf("vol-%d", i), fmt.Sprintf("snap-%d", i)
+		n.snapshot(snap, vol)
+		n.volume(fmt.Sprintf("vol-%d", i+1), bytes(24*mib), fromSnapshot(snap))
+		n.volume(fmt.Sprintf("clone-%d", i), bytes(24*mib), fromVolume(vol))
+		// What is overwritten meanwhile makes the trees a little larger.
+		for j := range 100 {
+			_ = os.Chtimes(filepath.Join(n.data(fmt.Sprintf("vol-%d", i+1)), fmt.Sprint(j%40), fmt.Sprint(j)), time.Now(), time.Now())
+		}
+	}
+	target := n.mounted("vol-10", "pod")
+	if err := os.WriteFile(filepath.Join(target, "more"), make([]byte, mib), 0o600); err == nil {
+		t.Error("the copy takes more than its size")
+	}
+	must(t, n.expand("vol-10", 32*mib))
+	_, err := write(t, filepath.Join(target, "more"), mib)
+	must(t, err)
 }
 
 func TestSnapshotsWithoutQuotas(t *testing.T) {

@@ -84,7 +84,13 @@ func (e *Engine) fill(ctx context.Context, item *safepath.Dir, from engine.Sourc
 		return v, err
 	}
 	defer dir.Close() //nolint:errcheck // durable with the item
-	return v, e.method.fit(dir, bytes, !done)
+	if done {
+		err = e.method.limit(dir, bytes)
+	}
+	if within := from.Within > 0 && from.Within <= bytes; within || err != nil {
+		return v, err
+	}
+	return v, e.method.fits(dir, bytes, !done)
 }
 
 // copyTree copies into the item's data directory, durably.

@@ -50,9 +50,11 @@ type method interface {
 	// seal ends the making of a snapshot, copied or not, so that nobody writes to
 	// it. It tells what dir holds in bytes, -1 where nobody counts.
 	seal(dir *safepath.Dir, copied bool) (held int64, err error)
-	// fit limits a directory that was filled, copied or not, or fails with an error
-	// that is errno.NoSpace when it holds more.
-	fit(dir *safepath.Dir, bytes int64, copied bool) error
+	// limit limits a directory that was filled by a snapshot, and holds content.
+	limit(dir *safepath.Dir, bytes int64) error
+	// fits fails with an error that is errno.NoSpace when a directory that was
+	// filled, copied or not, holds more than that.
+	fits(dir *safepath.Dir, bytes int64, copied bool) error
 	// apply sets the limit of an enforced volume.
 	apply(dir *safepath.Dir, v engine.Volume) error
 	// lift lets the directory of an enforced volume go unlimited, relimit undoes

@@ -29,7 +29,9 @@ func (plain) snapshot(*safepath.Dir, *safepath.Dir, bool) (bool, error) { return
 
 func (plain) seal(*safepath.Dir, bool) (int64, error) { return -1, nil }
 
-func (plain) fit(*safepath.Dir, int64, bool) error { return nil }
+func (plain) limit(*safepath.Dir, int64) error { return nil }
+
+func (plain) fits(*safepath.Dir, int64, bool) error { return nil }
 
 // apply is asked of a volume that was made while its pool had quotas.
 func (p plain) apply(*safepath.Dir, engine.Volume) error {

@@ -124,8 +124,10 @@ func (p *projects) snapshot(*safepath.Dir, *safepath.Dir, bool) (bool, error) { 
 
 func (p *projects) seal(*safepath.Dir, bool) (int64, error) { return -1, nil }
 
-// fit has nothing to do: what a copy writes, or shares, is counted as it goes.
-func (p *projects) fit(*safepath.Dir, int64, bool) error { return nil }
+func (p *projects) limit(*safepath.Dir, int64) error { return nil }
+
+// fits has nothing to do: what a copy writes, or shares, is counted as it goes.
+func (p *projects) fits(*safepath.Dir, int64, bool) error { return nil }
 
 func (p *projects) apply(_ *safepath.Dir, v engine.Volume) error {
 	return p.quota.SetLimit(v.Project, v.Bytes)

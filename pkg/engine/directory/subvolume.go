@@ -149,12 +149,14 @@ func (s *subvolumes) seal(dir *safepath.Dir, copied bool) (int64, error) {
 	return u.Referenced, nil
 }
 
-func (s *subvolumes) fit(dir *safepath.Dir, bytes int64, copied bool) error {
-	if copied { // it was limited from the start, which does not stop shared blocks
+func (s *subvolumes) limit(dir *safepath.Dir, bytes int64) error {
+	return btrfs.SetLimit(dir.FD(), bytes)
+}
+
+// fits is needed after a copy, too: its limit does not stop shared blocks.
+func (s *subvolumes) fits(dir *safepath.Dir, bytes int64, copied bool) error {
+	if copied {
 		return fits(dir, bytes)
-	}
-	if err := btrfs.SetLimit(dir.FD(), bytes); err != nil {
-		return err
 	}
 	return fitsCommitted(dir, bytes)
 }
