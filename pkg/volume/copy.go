@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,7 +92,7 @@ func (c *copies) run(ctx context.Context, j *copying, work func(ctx context.Cont
 	go c.watch(background, j)
 	go func() {
 		defer c.all.Done()
-		err := work(background)
+		err := survive(background, work)
 		if cause := context.Cause(background); cause != nil && err != nil {
 			err = cause
 		}
@@ -103,16 +104,40 @@ func (c *copies) run(ctx context.Context, j *copying, work func(ctx context.Cont
 	select {
 	case <-j.done:
 	case <-ctx.Done():
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		j.waiting--
-		j.asked = time.Now()
-		return ctx.Err()
+		if c.leave(j) {
+			return ctx.Err()
+		}
+		<-j.done
 	}
 	if errors.Is(j.err, errStopping) {
 		return kind(ErrUnavailable, "%w", j.err)
 	}
 	return j.err
+}
+
+// leave ends the wait of a call, unless the copy has ended: then its result is
+// for that call.
+func (c *copies) leave(j *copying) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.by[j.key] != j {
+		return false
+	}
+	j.waiting--
+	j.asked = time.Now()
+	return true
+}
+
+// survive turns a panic into an error, as the interceptor does for calls: one
+// copy must not end the daemon.
+func survive(ctx context.Context, work func(context.Context) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			logger(ctx).Error(nil, "A copy panicked", "panic", p, "stack", string(debug.Stack()))
+			err = errors.New("internal error in a copy; see the daemon's log")
+		}
+	}()
+	return work(ctx)
 }
 
 // watch tells of a long copy, and gives one up that nobody waits for.
@@ -155,7 +180,9 @@ func (c *copies) end(ctx context.Context, j *copying, err error) {
 	switch {
 	case err == nil:
 		total.Done++
-		log.V(2).Info("Copied")
+		if j.files.Load() > 0 { // not a snapshot of one instant
+			log.V(2).Info("Copied")
+		}
 	case errors.Is(err, errAbandoned), errors.Is(err, errStopping):
 		total.Abandoned++
 		log.Info("Gave up a copy, and removed what there was of it", "why", err.Error())

@@ -102,6 +102,15 @@ func TestACopyIsAbandoned(t *testing.T) {
 	}
 }
 
+func TestACopyThatPanics(t *testing.T) {
+	c := newCopies(time.Minute)
+	released := false
+	err := c.run(t.Context(), &copying{key: "volume a"}, func(context.Context) error { panic("broken") }, func() { released = true })
+	if err == nil || !strings.Contains(err.Error(), "internal error") || !released || len(c.by) > 0 {
+		t.Errorf("%v, released %v", err, released)
+	}
+}
+
 func TestConsistencyParameter(t *testing.T) {
 	for value, ok := range map[string]bool{"atomic": true, "best-effort": true, "": false, "Atomic": false} {
 		got, err := parseConsistency(map[string]string{"snapshotConsistency": value, "csi.storage.k8s.io/volumesnapshot/name": "x"})
