@@ -91,7 +91,7 @@ func (n *node) swept() {
 	n.t.Helper()
 	witness := n.podOf("witness")
 	witness.id = "csi-" + strings.Repeat("f", 64) // the last one that is looked at
-	eventually(n.t, waitPurge, func() string { // an earlier sweep may not be done with it
+	eventually(n.t, waitPurge, func() string {    // an earlier sweep may not be done with it
 		if err := n.publishInline(witness, "size", "16Mi"); err != nil {
 			return err.Error()
 		}
