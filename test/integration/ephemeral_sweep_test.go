@@ -91,7 +91,12 @@ func (n *node) swept() {
 	n.t.Helper()
 	witness := n.podOf("witness")
 	witness.id = "csi-" + strings.Repeat("f", 64) // the last one that is looked at
-	must(n.t, n.publishInline(witness, "size", "16Mi"))
+	eventually(n.t, waitPurge, func() string {    // an earlier sweep may not be done with it
+		if err := n.publishInline(witness, "size", "16Mi"); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
 	n.lose(witness)
 	must(n.t, os.RemoveAll(witness.dir))
 	n.restart()
