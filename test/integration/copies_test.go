@@ -191,6 +191,30 @@ func TestAbandonedCopies(t *testing.T) {
 	}
 }
 
+// Copies that have to wait for others are made, or can be given up.
+func TestManyCopies(t *testing.T) {
+	n, _, b := twoPools(t, "ext4", "ext4", "")
+	n.volume("vol", with("pool", "a"))
+	n.put("vol", "file", "text")
+	thaw := frozen(t, b)
+	const many = 10
+	for i := range many {
+		n.briefVolume(fmt.Sprint(i), with("pool", "b"), fromVolume("vol"))
+	}
+	want(t, n.remove("9"), codes.Aborted)
+	thaw()
+	done(t, func() error { return n.remove("9") })
+	for i := range many - 1 {
+		done(t, func() error {
+			_, err := n.create(fmt.Sprint(i), with("pool", "b"), fromVolume("vol"))
+			return err
+		})
+	}
+	if got := len(n.all()); got != many {
+		t.Errorf("%d volumes", got)
+	}
+}
+
 // A delete of what is being made ends the copy.
 func TestADeleteEndsTheCopy(t *testing.T) {
 	n, _, b := twoPools(t, "ext4", "ext4", "")

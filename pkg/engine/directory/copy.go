@@ -52,7 +52,7 @@ func (e *Engine) walk(ctx context.Context, item *safepath.Dir, from engine.Sourc
 	if _, err := e.method.make(item, 0, false); err != nil {
 		return engine.Cut{}, fmt.Errorf("make directory: %w", err)
 	}
-	stats, err := copyTree(ctx, item, from)
+	stats, err := e.copyTree(ctx, item, from)
 	cut := engine.Cut{Method: methodCopy, Consistency: engine.BestEffort, Held: stats.Allocated}
 	if stats.Reflinked > 0 {
 		cut.Method = methodReflink
@@ -72,7 +72,7 @@ func (e *Engine) fill(ctx context.Context, item *safepath.Dir, from engine.Sourc
 		if v, err = e.method.make(item, bytes, on); err != nil {
 			return v, fmt.Errorf("make directory: %w", err)
 		}
-		if _, err := copyTree(ctx, item, from); err != nil {
+		if _, err := e.copyTree(ctx, item, from); err != nil {
 			return v, err
 		}
 	}
@@ -93,8 +93,15 @@ func (e *Engine) fill(ctx context.Context, item *safepath.Dir, from engine.Sourc
 	return v, e.method.fits(dir, bytes, !done)
 }
 
-// copyTree copies into the item's data directory, durably.
-func copyTree(ctx context.Context, item *safepath.Dir, from engine.Source) (clone.Stats, error) {
+// copyTree copies into the item's data directory, durably, when its turn has
+// come.
+func (e *Engine) copyTree(ctx context.Context, item *safepath.Dir, from engine.Source) (clone.Stats, error) {
+	select {
+	case e.copies <- struct{}{}:
+		defer func() { <-e.copies }()
+	case <-ctx.Done():
+		return clone.Stats{}, ctx.Err()
+	}
 	to, err := item.OpenDir(data)
 	if err != nil {
 		return clone.Stats{}, err

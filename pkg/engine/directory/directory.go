@@ -31,7 +31,13 @@ const data = "data"
 // Engine makes directory volumes in one pool.
 type Engine struct {
 	method method
+	// copies has room for those that go on at the same time; the others wait.
+	copies chan struct{}
 }
+
+// maxCopies is how many volumes and snapshots are copied file by file at a time
+// in one pool. Each has several files under way.
+const maxCopies = 4
 
 // method is how the directories of a pool are made and limited. Its calls get
 // the item, or the open data directory of a volume.
@@ -92,7 +98,7 @@ func Open(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open engine %s: %w", Name, err)
 	}
-	return &Engine{method: m}, nil
+	return &Engine{method: m, copies: make(chan struct{}, maxCopies)}, nil
 }
 
 func openMethod(o Options) (method, error) {
