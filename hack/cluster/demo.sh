@@ -52,17 +52,17 @@ step "64 MiB were asked, and no more can be written"
 show kubectl exec hello -- sh -c 'echo precious >/data/greeting'
 refused kubectl exec hello -- dd if=/dev/zero of=/data/big bs=1M count=100
 
-step "the claim grows to 128 MiB, under the running pod"
-show kubectl patch pvc hello -p '{"spec":{"resources":{"requests":{"storage":"128Mi"}}}}'
-show kubectl wait --for=jsonpath='{.status.capacity.storage}'=128Mi pvc/hello --timeout=3m
-show kubectl exec hello -- dd if=/dev/zero of=/data/big bs=1M count=100
-
 step "the pod is deleted and made again: same node, same data"
 show kubectl delete pod hello
 show kubectl apply -f "$example"
 show kubectl wait --for=condition=Ready pod/hello --timeout=2m
 show kubectl exec hello -- cat /data/greeting
 show kubectl get pod hello -o wide
+
+step "the claim grows to 128 MiB, under the running pod"
+show kubectl patch pvc hello -p '{"spec":{"resources":{"requests":{"storage":"128Mi"}}}}'
+show kubectl wait --for=jsonpath='{.status.capacity.storage}'=128Mi pvc/hello --timeout=3m
+show kubectl exec hello -- dd if=/dev/zero of=/data/big bs=1M count=100
 
 step "the claim is deleted, and its volume is gone"
 volume=$(kubectl get pvc hello -o 'jsonpath={.spec.volumeName}')

@@ -21,8 +21,8 @@ const (
 	many           = 500
 	idleCPUTarget  = 0.1 // per cent of a processor
 	residentTarget = 40  // MiB
-	singles        = 40
-	idleTime       = 60 * time.Second
+	singles        = 30
+	idleTime       = 40 * time.Second
 )
 
 // The figures that are printed at the end of the e2e tests.

@@ -20,6 +20,13 @@ func TestQuickStart(t *testing.T) {
 	if _, err := cluster.Open(); err != nil {
 		t.Fatal(err)
 	}
+	clear := func() {
+		if _, err := cluster.Kubectl("delete", "-f", "deploy/examples/quick-start.yaml", "--ignore-not-found", "--timeout=90s"); err != nil {
+			t.Error(err)
+		}
+	}
+	clear()
+	t.Cleanup(clear)
 	if err := cluster.Uninstall(); err != nil {
 		t.Fatal(err)
 	}
