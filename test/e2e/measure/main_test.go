@@ -11,4 +11,4 @@ import (
 
 var c *cluster.Cluster
 
-func TestMain(m *testing.M) { os.Exit(cluster.Main(m, "deploy/kubernetes/distributed/core", &c)) }
+func TestMain(m *testing.M) { os.Exit(cluster.Main(m, "deploy/kubernetes/distributed", &c)) }
