@@ -99,6 +99,24 @@ func volumes() *cobra.Command {
 	return c
 }
 
+func snapshots() *cobra.Command {
+	var out output
+	c := asking("snapshots", "List the snapshots and the volumes they are of", cobra.NoArgs, func(c *cobra.Command, client *admin.Client, _ []string) error {
+		list, err := client.Snapshots(c.Context())
+		if err != nil {
+			return err
+		}
+		return out.print(c.OutOrStdout(), list, func(row func(...string)) {
+			row("ID", "POOL", "OF VOLUME", "SIZE", "HELD", "CONSISTENCY", "METHOD", "CREATED")
+			for _, s := range list {
+				row(s.ID, s.Pool, s.SourceID, size(s.Bytes), size(s.HeldBytes), s.Consistency, s.Method, s.Created.Local().Format(time.DateTime))
+			}
+		})
+	})
+	out.add(c)
+	return c
+}
+
 func adopt() *cobra.Command {
 	var out output
 	var a admin.Adoption

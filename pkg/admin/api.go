@@ -28,6 +28,7 @@ type Pool struct {
 	TrashBytes    int64  `json:"trashBytes"`
 	Available     int64  `json:"availableBytes"`
 	Volumes       int    `json:"volumes"`
+	Snapshots     int    `json:"snapshots"`
 	TrashEntries  int    `json:"trashEntries"`
 	Quarantined   int    `json:"quarantined"`
 }
@@ -42,6 +43,8 @@ type Volume struct {
 	Enforced bool      `json:"enforced"`
 	Created  time.Time `json:"created"`
 	Origin   string    `json:"origin,omitempty"`
+	// From is what it has started with: "snapshot HANDLE" or "volume HANDLE".
+	From string `json:"from,omitempty"`
 	// Pod is the uid of the pod whose ephemeral volume it is.
 	Pod string `json:"pod,omitempty"`
 	// Targets at which it is mounted now.
@@ -50,11 +53,38 @@ type Volume struct {
 	UsedBytes int64 `json:"usedBytes"`
 }
 
-// TrashEntry is a deleted volume in answers.
+// Snapshot is a snapshot in answers.
+type Snapshot struct {
+	ID     string `json:"id"`
+	Handle string `json:"handle"`
+	Pool   string `json:"pool"`
+	// Source is the handle of its volume, which may be gone, SourceID its id.
+	Source   string `json:"source"`
+	SourceID string `json:"sourceID"`
+	// Bytes is the size of the volume then, HeldBytes what the snapshot counts.
+	Bytes     int64 `json:"bytes"`
+	HeldBytes int64 `json:"heldBytes"`
+	// It shows the volume between Created and Until, in that Consistency.
+	Created     time.Time `json:"created"`
+	Until       time.Time `json:"until"`
+	Consistency string    `json:"consistency"`
+	Method      string    `json:"method"`
+}
+
+// Restored is the answer of a restore.
+type Restored struct {
+	Kind   string `json:"kind"`
+	ID     string `json:"id"`
+	Handle string `json:"handle"`
+	Pool   string `json:"pool"`
+}
+
+// TrashEntry is a deleted volume or snapshot in answers.
 type TrashEntry struct {
 	Name    string    `json:"name"`
 	ID      string    `json:"id"`
 	Pool    string    `json:"pool"`
+	Kind    string    `json:"kind"`
 	Bytes   int64     `json:"bytes"`
 	Deleted time.Time `json:"deleted"`
 	// Expiry is when it is purged; absent for what is purged by hand only.

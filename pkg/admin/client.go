@@ -38,14 +38,19 @@ func (c *Client) Volumes(ctx context.Context) ([]Volume, error) {
 	return call[[]Volume](ctx, c, http.MethodGet, "/v1/volumes", nil)
 }
 
+// Snapshots lists all snapshots.
+func (c *Client) Snapshots(ctx context.Context) ([]Snapshot, error) {
+	return call[[]Snapshot](ctx, c, http.MethodGet, "/v1/snapshots", nil)
+}
+
 // Trash lists what was deleted and not yet purged.
 func (c *Client) Trash(ctx context.Context) ([]TrashEntry, error) {
 	return call[[]TrashEntry](ctx, c, http.MethodGet, "/v1/trash", nil)
 }
 
-// Restore brings back a deleted volume.
-func (c *Client) Restore(ctx context.Context, name string) (Volume, error) {
-	return call[Volume](ctx, c, http.MethodPost, "/v1/trash/"+url.PathEscape(name)+"/restore", nil)
+// Restore brings back a deleted volume or snapshot.
+func (c *Client) Restore(ctx context.Context, name string) (Restored, error) {
+	return call[Restored](ctx, c, http.MethodPost, "/v1/trash/"+url.PathEscape(name)+"/restore", nil)
 }
 
 // Purge removes one trash entry for good, or all for "".

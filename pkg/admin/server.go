@@ -23,6 +23,7 @@ func NewServer(ctx context.Context, volumes *volume.Service) *http.Server {
 	mux := http.NewServeMux()
 	handle(mux, "GET /v1/pools", s.pools)
 	handle(mux, "GET /v1/volumes", s.list)
+	handle(mux, "GET /v1/snapshots", s.snapshots)
 	handle(mux, "GET /v1/trash", s.trash)
 	handle(mux, "POST /v1/trash/{name}/restore", s.restore)
 	handle(mux, "POST /v1/trash/{name}/purge", s.purge)
@@ -81,7 +82,7 @@ func (s server) pools(*http.Request) ([]Pool, error) {
 			Enforcement: p.Enforcement.Method, NotEnforced: p.Enforcement.Reason, Problem: p.Problem,
 			TotalBytes: p.Space.Total, FreeBytes: p.Space.Free, LimitBytes: p.Space.Limit,
 			ReservedBytes: p.Space.Reserved, TrashBytes: p.Space.Trash, Available: p.Space.Available,
-			Volumes: p.Volumes, TrashEntries: p.Trash, Quarantined: p.Quarantined,
+			Volumes: p.Volumes, Snapshots: p.Snapshots, TrashEntries: p.Trash, Quarantined: p.Quarantined,
 		})
 	}
 	return out, nil
@@ -100,10 +101,30 @@ func (s server) list(r *http.Request) ([]Volume, error) {
 }
 
 func answer(v volume.Volume) Volume {
+	from := ""
+	if v.Content != (volume.Content{}) {
+		from = v.Content.String()
+	}
 	return Volume{
 		ID: v.ID, Handle: v.Handle, Pool: v.Pool, Engine: v.Engine, Bytes: v.Bytes, Enforced: v.Enforced,
-		Created: v.Created, Origin: v.Origin, Pod: v.Pod, UsedBytes: -1,
+		Created: v.Created, Origin: v.Origin, From: from, Pod: v.Pod, UsedBytes: -1,
 	}
+}
+
+func (s server) snapshots(*http.Request) ([]Snapshot, error) {
+	all, _, err := s.volumes.ListSnapshots(volume.SnapshotFilter{}, "", 0)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Snapshot, 0, len(all))
+	for _, one := range all {
+		out = append(out, Snapshot{
+			ID: one.ID, Handle: one.Handle, Pool: one.Pool, Source: one.Source, SourceID: one.SourceID,
+			Bytes: one.Bytes, HeldBytes: one.Held, Created: one.Created, Until: one.Until,
+			Consistency: one.Consistency, Method: one.Method,
+		})
+	}
+	return out, nil
 }
 
 func (s server) trash(*http.Request) ([]TrashEntry, error) {
@@ -114,9 +135,9 @@ func (s server) trash(*http.Request) ([]TrashEntry, error) {
 	return out, nil
 }
 
-func (s server) restore(r *http.Request) (Volume, error) {
-	v, err := s.volumes.Restore(r.Context(), r.PathValue("name"))
-	return answer(v), err
+func (s server) restore(r *http.Request) (Restored, error) {
+	back, err := s.volumes.Restore(r.Context(), r.PathValue("name"))
+	return Restored(back), err
 }
 
 func (s server) purge(r *http.Request) (Purged, error) {

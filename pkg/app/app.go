@@ -64,7 +64,8 @@ func serviceOptions(cfg config.Config, step func(string)) volume.Options {
 		Engines: engines(), RunDir: cfg.RunDir,
 		Retention: cfg.Trash.Retention.Duration, PurgeRate: max(0, cfg.Trash.PurgeRate),
 		HealthInterval: cfg.Health.Interval.Duration, DeepInterval: cfg.Health.DeepInterval.Duration,
-		Step: step,
+		CopyPatience: cfg.Copies.AbandonAfter.Duration,
+		Step:         step,
 	}
 	for _, p := range cfg.Pools {
 		o.Pools = append(o.Pools, poolConfig(p))

@@ -51,6 +51,7 @@ type Config struct {
 	Pools       []Pool `json:"pools,omitempty"`
 	Trash       Trash  `json:"trash,omitempty"`
 	Health      Health `json:"health,omitempty"`
+	Copies      Copies `json:"copies,omitempty"`
 }
 
 // Pool is one pool.
@@ -89,6 +90,12 @@ type Health struct {
 	Interval Duration `json:"interval,omitempty"`
 	// DeepInterval between two walks through the files; 0 means 6h.
 	DeepInterval Duration `json:"deepInterval,omitempty"`
+}
+
+// Copies says how long a copy of a volume or snapshot goes on.
+type Copies struct {
+	// AbandonAfter is the time without a call that asks for it; 0 means 15m.
+	AbandonAfter Duration `json:"abandonAfter,omitempty"`
 }
 
 // Read reads a file. A field that does not exist is an error.
@@ -142,5 +149,8 @@ func (c *Config) Complete() {
 	}
 	if c.Health.DeepInterval.Duration == 0 {
 		c.Health.DeepInterval.Duration = 6 * time.Hour
+	}
+	if c.Copies.AbandonAfter.Duration == 0 { // sidecars wait up to 5m before they repeat a call
+		c.Copies.AbandonAfter.Duration = 15 * time.Minute
 	}
 }

@@ -19,8 +19,9 @@ func (d *Driver) CreateVolume(ctx context.Context, r *csi.CreateVolumeRequest) (
 	if err := checkCapabilities(r.GetVolumeCapabilities()); err != nil {
 		return nil, err
 	}
-	if r.GetVolumeContentSource() != nil {
-		return nil, status.Error(codes.InvalidArgument, "volumes from snapshots or volumes are not supported by this version")
+	content, err := contentOf(r.GetVolumeContentSource())
+	if err != nil {
+		return nil, err
 	}
 	if len(r.GetMutableParameters()) > 0 {
 		return nil, status.Error(codes.InvalidArgument, "mutable parameters are not supported; leave out the volumeAttributesClassName")
@@ -29,6 +30,7 @@ func (d *Driver) CreateVolume(ctx context.Context, r *csi.CreateVolumeRequest) (
 		Name:       r.GetName(),
 		Size:       sizeOf(r.GetCapacityRange()),
 		Parameters: r.GetParameters(),
+		Content:    content,
 		Topology:   requisite(r.GetAccessibilityRequirements()),
 	})
 	if err != nil {
@@ -52,7 +54,7 @@ func requisite(t *csi.TopologyRequirement) []map[string]string {
 }
 
 func (d *Driver) volume(v volume.Volume) *csi.Volume {
-	return &csi.Volume{VolumeId: v.Handle, CapacityBytes: v.Bytes, AccessibleTopology: d.here}
+	return &csi.Volume{VolumeId: v.Handle, CapacityBytes: v.Bytes, ContentSource: contentSource(v.Content), AccessibleTopology: d.here}
 }
 
 // DeleteVolume implements csi.ControllerServer.
@@ -201,6 +203,10 @@ func (d *Driver) ControllerGetCapabilities(context.Context, *csi.ControllerGetCa
 		csi.ControllerServiceCapability_RPC_CREATE_DELETE_VOLUME,
 		csi.ControllerServiceCapability_RPC_LIST_VOLUMES,
 		csi.ControllerServiceCapability_RPC_GET_CAPACITY,
+		csi.ControllerServiceCapability_RPC_CREATE_DELETE_SNAPSHOT,
+		csi.ControllerServiceCapability_RPC_LIST_SNAPSHOTS,
+		csi.ControllerServiceCapability_RPC_GET_SNAPSHOT,
+		csi.ControllerServiceCapability_RPC_CLONE_VOLUME,
 		csi.ControllerServiceCapability_RPC_GET_VOLUME,
 		csi.ControllerServiceCapability_RPC_SINGLE_NODE_MULTI_WRITER,
 		csi.ControllerServiceCapability_RPC_GET_VOLUME_HEALTH,

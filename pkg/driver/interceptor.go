@@ -55,6 +55,9 @@ func report(log klog.Logger, method string, req any, code codes.Code, err error,
 	if v, ok := req.(interface{ GetVolumeId() string }); ok {
 		log = log.WithValues("volumeID", v.GetVolumeId())
 	}
+	if v, ok := req.(interface{ GetSnapshotId() string }); ok {
+		log = log.WithValues("snapshotID", v.GetSnapshotId())
+	}
 	switch code {
 	case codes.Internal, codes.Unknown, codes.DataLoss, codes.Unavailable:
 		log.Error(err, "Call failed", "code", code.String(), "took", took)

@@ -14,6 +14,7 @@ const (
 	fieldVolume    protowire.Number = 1 // ListVolumesResponse.Entry.volume
 	fieldCapacity  protowire.Number = 1 // Volume.capacity_bytes
 	fieldID        protowire.Number = 2 // Volume.volume_id
+	fieldContent   protowire.Number = 4 // Volume.content_source
 	averageEntries                  = 128
 )
 
@@ -31,6 +32,10 @@ func (d *Driver) page(volumes []volume.Volume, next string) *csi.ListVolumesResp
 		v = protowire.AppendVarint(v, uint64(one.Bytes)) //nolint:gosec // positive
 		v = protowire.AppendTag(v, fieldID, protowire.BytesType)
 		v = protowire.AppendString(v, one.Handle)
+		if source := contentSource(one.Content); source != nil {
+			v = protowire.AppendTag(v, fieldContent, protowire.BytesType)
+			v = protowire.AppendBytes(v, encode(source))
+		}
 		v = append(v, d.hereEncoded...)
 		entry = protowire.AppendTag(entry[:0], fieldVolume, protowire.BytesType)
 		entry = protowire.AppendBytes(entry, v)
@@ -43,9 +48,13 @@ func (d *Driver) page(volumes []volume.Volume, next string) *csi.ListVolumesResp
 
 // encodeHere encodes the part of a csi.Volume that all volumes have in common.
 func encodeHere(here []*csi.Topology) []byte {
-	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(&csi.Volume{AccessibleTopology: here})
+	return encode(&csi.Volume{AccessibleTopology: here})
+}
+
+func encode(m proto.Message) []byte {
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
-		panic(err) // a message of two strings, checked by config to be UTF-8
+		panic(err) // a message of strings that are UTF-8: ids, or checked by config
 	}
 	return data
 }

@@ -19,6 +19,12 @@ func TestPageIsWhatTheLibraryEncodes(t *testing.T) {
 		want := &csi.ListVolumesResponse{NextToken: "next"}
 		for i := range n {
 			v := volume.Volume{Handle: fmt.Sprintf("pvc-%d", i), Bytes: int64(i+1) << 20}
+			switch i % 3 {
+			case 1:
+				v.Content.Snapshot = fmt.Sprintf("snap-%d", i)
+			case 2:
+				v.Content.Volume = "pvc-0"
+			}
 			volumes = append(volumes, v)
 			want.Entries = append(want.Entries, &csi.ListVolumesResponse_Entry{Volume: d.volume(v)})
 		}

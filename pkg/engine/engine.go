@@ -71,6 +71,9 @@ type Usage struct {
 	// Own tells that the numbers are the volume's; otherwise they are those of
 	// the whole filesystem.
 	Own bool
+	// BytesShared is the part of BytesUsed that snapshots or clones hold as well:
+	// what overwrites it takes new space. 0 where that is not counted.
+	BytesShared int64
 }
 
 // FilesystemUsage is the usage of a volume that nobody counts.
@@ -114,9 +117,20 @@ type Engine interface {
 	// Enforcement is what was found when the engine was opened on its pool.
 	Enforcement() Enforcement
 	// Create builds the volume inside the empty directory item. After an error
-	// the caller destroys the item. Nothing need be durable yet; the pool sees
-	// to that.
-	Create(ctx context.Context, item *safepath.Dir, spec Spec) (Volume, error)
+	// the caller destroys the item. The content of files is durable on return,
+	// names and limits need not be yet; the pool sees to that.
+	//
+	// With from, the volume starts with that content, and its root has the owner
+	// and mode of the source's, not those of spec.
+	Create(ctx context.Context, item *safepath.Dir, spec Spec, from *Source) (Volume, error)
+	// Atomic tells whether Snapshot can give the Atomic consistency, of volumes
+	// that Create has made.
+	Atomic() bool
+	// Snapshot makes a snapshot inside the empty directory item, as Create makes a
+	// volume; it is not limited. It fails with ErrNotAtomic when want is Atomic and
+	// the source does not allow that, with ErrNested and, as Create does with from,
+	// with ErrChanging.
+	Snapshot(ctx context.Context, item *safepath.Dir, from Source, want Consistency) (Cut, error)
 	// Import makes a volume of the directory src, with all it holds. When it
 	// takes the directory itself over, by a rename, it calls moving right before
 	// that, and does not go on after an error. When convert is set the volume is

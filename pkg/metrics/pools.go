@@ -15,6 +15,7 @@ type pools struct {
 	open, enforced, healthy, total, limit, reserved, free, available *prometheus.Desc
 	volumeCount, quarantined, trashBytes, trashEntries, oldest       *prometheus.Desc
 	findings, volumeFindings                                         *prometheus.Desc
+	snapshotCount, copies, copiesEnded, copiedFiles, copiedBytes     *prometheus.Desc
 }
 
 func newPools(volumes *volume.Service) *pools {
@@ -32,6 +33,11 @@ func newPools(volumes *volume.Service) *pools {
 		reserved:       desc("pool_reserved_bytes", "Sum of the sizes of all that is in the pool."),
 		available:      desc("pool_available_bytes", "Size of the largest volume that can be made."),
 		volumeCount:    desc("pool_volumes", "Number of volumes."),
+		snapshotCount:  desc("pool_snapshots", "Number of snapshots."),
+		copies:         desc("pool_copies", "Number of copies under way: snapshots, and volumes that start with content."),
+		copiesEnded:    desc("pool_copies_total", "Number of copies that have ended.", "result"),
+		copiedFiles:    desc("pool_copied_files_total", "Files and directories copied, one by one, so far."),
+		copiedBytes:    desc("pool_copied_bytes_total", "Sizes of the files copied so far, holes and shared blocks included."),
 		quarantined:    desc("pool_quarantined_items", "Number of items that cannot be understood."),
 		trashBytes:     desc("pool_trash_bytes", "Sum of the sizes of what is in the trash."),
 		trashEntries:   desc("pool_trash_entries", "Number of deleted volumes that are not purged."),
@@ -70,10 +76,12 @@ func (c *pools) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.available, float64(p.Space.Available), p.Name)
 		gauge(c.trashBytes, float64(p.Space.Trash), p.Name)
 		gauge(c.volumeCount, float64(p.Volumes), p.Name)
+		gauge(c.snapshotCount, float64(p.Snapshots), p.Name)
 		gauge(c.quarantined, float64(p.Quarantined), p.Name)
 		gauge(c.trashEntries, float64(p.Trash), p.Name)
 		gauge(c.oldest, backlog[p.Name], p.Name)
 	}
+	c.collectCopies(ch)
 	counts := map[[2]string]float64{}
 	for _, f := range c.volumes.StorageHealth() {
 		counts[[2]string{f.Pool, f.Reason}]++
@@ -83,6 +91,31 @@ func (c *pools) Collect(ch chan<- prometheus.Metric) {
 	}
 	for key, n := range counts {
 		gauge(c.findings, n, key[0], key[1])
+	}
+}
+
+// collectCopies counts those under way as well, so that a long copy shows its
+// progress.
+func (c *pools) collectCopies(ch chan<- prometheus.Metric) {
+	metric := func(d *prometheus.Desc, t prometheus.ValueType, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, t, value, labels...)
+	}
+	running, totals := c.volumes.Copies()
+	count := map[string]float64{}
+	for _, one := range running {
+		count[one.Pool]++
+		t := totals[one.Pool]
+		t.Files += one.Files
+		t.Bytes += one.Bytes
+		totals[one.Pool] = t
+	}
+	for pool, t := range totals {
+		metric(c.copies, prometheus.GaugeValue, count[pool], pool)
+		metric(c.copiesEnded, prometheus.CounterValue, float64(t.Done), pool, "done")
+		metric(c.copiesEnded, prometheus.CounterValue, float64(t.Failed), pool, "failed")
+		metric(c.copiesEnded, prometheus.CounterValue, float64(t.Abandoned), pool, "abandoned")
+		metric(c.copiedFiles, prometheus.CounterValue, float64(t.Files), pool)
+		metric(c.copiedBytes, prometheus.CounterValue, float64(t.Bytes), pool)
 	}
 }
 

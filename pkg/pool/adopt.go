@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 
 	"github.com/hostvol/hostvol/pkg/engine"
@@ -36,7 +35,7 @@ func (p *Pool) Adopt(ctx context.Context, rec Record, src engine.Entry, spec eng
 		return Record{}, errors.Join(err, p.sweep(ctx, rec))
 	}
 	p.step("adopt.renamed")
-	if err := p.durable(rec.ID, src.Parent.Sync, p.syncVolumes.wait); err != nil {
+	if err := p.durable(rec.ID, src.Parent.Sync, p.volumes.sync.wait); err != nil {
 		return Record{}, err
 	}
 	p.mu.Lock()
@@ -79,11 +78,7 @@ func (p *Pool) takeOver(ctx context.Context, rec Record, src engine.Entry, spec 
 	if err := WriteRecord(item, rec); err != nil {
 		return rec, moved, err
 	}
-	err = p.staging.Rename(rec.ID, p.volumesAt, rec.ID)
-	if errors.Is(err, fs.ErrExist) {
-		err = fmt.Errorf("%w: %w", ErrExists, err)
-	}
-	return rec, moved, err
+	return rec, moved, p.arrive(rec)
 }
 
 // Release undoes an adoption: the content goes to dst, and the volume is gone.
@@ -101,20 +96,20 @@ func (p *Pool) Release(ctx context.Context, id string, dst engine.Entry) error {
 	} else if taken {
 		return fmt.Errorf("%w: %s/%s; move it away, or delete the volume if that is the original of a converted copy", ErrExists, dst.Parent.Name(), dst.Name)
 	}
-	if err := p.volumesAt.Rename(id, p.staging, id); err != nil {
+	if err := p.volumes.at.Rename(id, p.staging, id); err != nil {
 		return err
 	}
 	p.step("release.staged")
 	if err := p.export(ctx, rec, dst); err != nil {
-		back := p.staging.Rename(id, p.volumesAt, id)
+		back := p.staging.Rename(id, p.volumes.at, id)
 		return errors.Join(err, back)
 	}
 	p.step("release.moved")
-	if err := p.durable(id, dst.Parent.Sync, p.syncVolumes.wait); err != nil {
+	if err := p.durable(id, dst.Parent.Sync, p.volumes.sync.wait); err != nil {
 		return err
 	}
 	p.mu.Lock()
-	if it, ok := p.volumes.Delete(id); ok {
+	if it, ok := p.volumes.items.Delete(id); ok {
 		p.ledger.remove(it.rec.Bytes, it.used)
 	}
 	p.mu.Unlock()

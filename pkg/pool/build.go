@@ -6,99 +6,107 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/host/safepath"
 )
 
-// Build makes the volume rec.ID. The function builds it inside the empty item
-// directory it gets, and returns what the engine has to know of it; its Bytes
-// must be those of rec.
+// Builder builds an item inside its directory, and completes its record.
+type Builder func(ctx context.Context, item *safepath.Dir, rec Record) (Record, error)
+
+// Build makes the volume rec.ID, or the snapshot if rec is of one. The function
+// builds it inside the empty item directory it gets, and returns the record with
+// what is known then, also with an error; the size of a volume stays as it is.
 //
-// After nil, the volume is whole, durable and in the index. After an error that
+// After nil, the item is whole, durable and in the index. After an error that
 // is not ErrFailed, nothing of it is left. After ErrFailed it may be there or
 // not, and the pool takes no more writes.
-func (p *Pool) Build(ctx context.Context, rec Record, build func(ctx context.Context, item *safepath.Dir) (engine.Volume, error)) (Record, error) {
+func (p *Pool) Build(ctx context.Context, rec Record, build Builder) (Record, error) {
 	if err := p.Failure(); err != nil {
 		return Record{}, err
 	}
-	if err := p.reserve(rec.Bytes); err != nil {
+	reserved := rec.Booked()
+	if err := p.reserve(reserved); err != nil {
 		return Record{}, err
 	}
 	rec, err := p.stage(ctx, rec, build)
 	if err == nil {
 		p.step("create.staged")
-		err = p.staging.Rename(rec.ID, p.volumesAt, rec.ID)
+		err = p.arrive(rec)
 	}
 	if err != nil {
-		p.unreserve(rec.Bytes)
-		if errors.Is(err, fs.ErrExist) {
-			err = fmt.Errorf("%w: %w", ErrExists, err)
-		}
+		p.unreserve(reserved)
 		return Record{}, errors.Join(err, p.sweep(ctx, rec))
 	}
 	p.step("create.renamed")
-	if err := p.durable(rec.ID, p.syncVolumes.wait); err != nil {
+	s := p.shelfOf(rec)
+	if err := p.durable(s.key(rec.ID), s.sync.wait); err != nil {
 		return Record{}, err // the reservation stays
 	}
 	p.step("create.durable")
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ledger.remove(rec.Bytes, 0)
+	p.ledger.remove(reserved, 0)
 	p.index(rec)
 	return rec, nil
 }
 
 // stage builds the item in staging/.
-func (p *Pool) stage(ctx context.Context, rec Record, build func(context.Context, *safepath.Dir) (engine.Volume, error)) (Record, error) {
-	err := p.staging.Mkdir(rec.ID, 0o700)
+func (p *Pool) stage(ctx context.Context, rec Record, build Builder) (Record, error) {
+	name := rec.staged()
+	err := p.staging.Mkdir(name, 0o700)
 	if errors.Is(err, fs.ErrExist) { // an earlier sweep failed half-way
 		if err = p.sweep(ctx, rec); err == nil {
-			err = p.staging.Mkdir(rec.ID, 0o700)
+			err = p.staging.Mkdir(name, 0o700)
 		}
 	}
 	if err != nil {
 		return rec, err
 	}
-	item, err := p.staging.OpenDir(rec.ID)
+	item, err := p.staging.OpenDir(name)
 	if err != nil {
 		return rec, err
 	}
 	defer item.Close() //nolint:errcheck // nothing was written through it
 	p.step("create.begun")
-	if rec.Volume, err = build(ctx, item); err != nil {
+	built, err := build(ctx, item, rec)
+	if err != nil {
+		rec.Volume = built.Volume // what belongs to it is released
 		return rec, err
 	}
 	p.step("create.built")
-	return rec, WriteRecord(item, rec)
+	return built, WriteRecord(item, built)
 }
 
 // sweep removes an item from staging/, where nothing was ever acknowledged,
 // unless somebody's directory that was being adopted lies in it. It ends its
 // work even when ctx is done.
 func (p *Pool) sweep(ctx context.Context, rec Record) error {
-	held, adopted, err := p.adoptedIn(rec.ID)
+	held, adopted, err := p.adoptedIn(rec.staged())
 	if err != nil {
 		return err
 	}
 	if adopted {
-		return fmt.Errorf("%w: %s/%s holds a directory that was being adopted from %s; restart the daemon, which ends the adoption", ErrQuarantine, stagingDir, rec.ID, held.Origin)
+		return fmt.Errorf("%w: %s/%s holds a directory that was being adopted from %s; restart the daemon, which ends the adoption", ErrQuarantine, stagingDir, rec.staged(), held.Origin)
 	}
 	e := p.engines[rec.Engine]
 	if e == nil {
 		return nil
 	}
-	return e.Destroy(context.WithoutCancel(ctx), p.staging, rec.ID, rec.Volume, nil)
+	return e.Destroy(context.WithoutCancel(ctx), p.staging, rec.staged(), rec.Volume, nil)
 }
 
-// index adds a volume; p.mu is held.
+// index adds an item; p.mu is held.
 func (p *Pool) index(rec Record) {
 	it := &item{rec: rec, used: p.firstUse(rec)}
-	p.volumes.Set(rec.ID, it)
-	p.ledger.add(rec.Bytes, it.used)
+	p.shelfOf(rec).items.Set(rec.ID, it)
+	p.ledger.add(rec.Booked(), it.used)
 }
 
-// firstUse is what the ledger assumes of a volume that was not measured yet.
+// firstUse is what the ledger assumes of an item that was not measured yet. A
+// snapshot writes nothing any more.
 func (p *Pool) firstUse(rec Record) int64 {
+	if rec.Snapshot != nil {
+		return rec.Booked()
+	}
 	if rec.Enforced {
 		return 0
 	}
@@ -151,7 +159,7 @@ func (p *Pool) rewrite(item *safepath.Dir, old, rec Record) error {
 	p.step("expand.recorded")
 	sync := item.Sync
 	if p.fs == "btrfs" {
-		sync = p.syncVolumes.wait
+		sync = p.volumes.sync.wait
 	}
 	if err := p.sync(sync); err != nil { // the volume is safe with either size
 		return err
@@ -159,7 +167,7 @@ func (p *Pool) rewrite(item *safepath.Dir, old, rec Record) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ledger.remove(growth, 0)
-	if it, ok := p.volumes.Get(rec.ID); ok {
+	if it, ok := p.volumes.items.Get(rec.ID); ok {
 		p.ledger.remove(it.rec.Bytes, it.used)
 		it.rec = rec
 		p.ledger.add(rec.Bytes, it.used)

@@ -31,24 +31,25 @@ const (
 
 // Content is what a check found on the disk.
 type Content struct {
-	// Volumes by id, Trash by the entries' names.
-	Volumes, Trash map[string]Record
-	Faults         []Fault
+	// Volumes and Snapshots by id, Trash by the entries' names.
+	Volumes, Snapshots, Trash map[string]Record
+	Faults                    []Fault
 }
 
 // Check reads a pool from its disk, apart from any daemon's memory, and tells
 // which of these do not hold:
 //
 //   - the directory has a pool.json that can be read, and its subdirectories;
-//   - each entry of volumes/ has an id for a name, and a record of that id;
-//   - each volume's data is there, and its limit is what the record says;
+//   - each entry of volumes/ and snapshots/ has an id for a name, and a record of
+//     that id and kind;
+//   - each item's data is there, and its limit is what the record says;
 //   - no project id belongs to two items;
 //   - each entry of trash/ has a readable name and record.
 //
 // It changes nothing. What a running daemon does meanwhile may show up as a
 // fault.
 func Check(ctx context.Context, cfg Config, engines map[string]engine.Engine) (Content, error) {
-	c := Content{Volumes: map[string]Record{}, Trash: map[string]Record{}}
+	c := Content{Volumes: map[string]Record{}, Snapshots: map[string]Record{}, Trash: map[string]Record{}}
 	root, err := safepath.OpenRoot(cfg.Path)
 	if err != nil {
 		return c, err
@@ -59,7 +60,10 @@ func Check(ctx context.Context, cfg Config, engines map[string]engine.Engine) (C
 	}
 	projects := map[uint32]string{}
 	err = errors.Join(
-		c.each(root, VolumesDir, func(dir *safepath.Dir, name string) { c.volume(ctx, dir, name, engines, projects) }),
+		c.each(root, VolumesDir, func(dir *safepath.Dir, name string) { c.item(ctx, VolumesDir, dir, name, engines, projects) }),
+		c.each(root, snapshotsDir, func(dir *safepath.Dir, name string) {
+			c.item(ctx, snapshotsDir, dir, name, engines, projects)
+		}),
 		c.each(root, trashDir, func(dir *safepath.Dir, name string) { c.trash(dir, name, projects) }),
 	)
 	return c, errors.Join(err, ctx.Err())
@@ -83,8 +87,8 @@ func (c *Content) each(root *safepath.Dir, sub string, visit func(dir *safepath.
 	return err
 }
 
-func (c *Content) volume(ctx context.Context, dir *safepath.Dir, name string, engines map[string]engine.Engine, projects map[uint32]string) {
-	at := filepath.Join(VolumesDir, name)
+func (c *Content) item(ctx context.Context, shelf string, dir *safepath.Dir, name string, engines map[string]engine.Engine, projects map[uint32]string) {
+	at := filepath.Join(shelf, name)
 	item, err := dir.OpenDir(name)
 	if err != nil {
 		c.fault(at, FaultRecord, err)
@@ -95,6 +99,9 @@ func (c *Content) volume(ctx context.Context, dir *safepath.Dir, name string, en
 	if err == nil && !ValidID(name) {
 		err = fmt.Errorf("%w: %q is not an id", ErrRecord, name)
 	}
+	if err == nil && (rec.Snapshot != nil) != (shelf == snapshotsDir) {
+		err = fmt.Errorf("%w: an item of another kind", ErrRecord)
+	}
 	e := engines[rec.Engine]
 	if err == nil && e == nil {
 		err = fmt.Errorf("%w: made by the engine %q, which this program lacks", ErrRecord, rec.Engine)
@@ -103,7 +110,11 @@ func (c *Content) volume(ctx context.Context, dir *safepath.Dir, name string, en
 		c.fault(at, FaultRecord, err)
 		return
 	}
-	c.Volumes[name] = rec
+	if rec.Snapshot != nil {
+		c.Snapshots[name] = rec
+	} else {
+		c.Volumes[name] = rec
+	}
 	c.project(at, rec, projects)
 	problems, err := e.Inspect(ctx, item, rec.Volume, true)
 	if err != nil {

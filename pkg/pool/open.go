@@ -18,7 +18,10 @@ import (
 // all that the index holds is durable. The error says what to do where the
 // directory is no pool, is another one, or is in use.
 func Open(ctx context.Context, cfg Config, opts Options) (*Pool, error) {
-	p := &Pool{cfg: cfg, opts: opts, quarantine: map[string]error{}, doubtful: map[string]error{}, engines: map[string]engine.Engine{}}
+	p := &Pool{
+		cfg: cfg, opts: opts, quarantine: map[string]error{}, doubtful: map[string]error{}, engines: map[string]engine.Engine{},
+		volumes: shelf{dir: VolumesDir, one: "volume"}, snapshots: shelf{dir: snapshotsDir, one: "snapshot"},
+	}
 	if err := p.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open pool %s at %s: %w", cfg.Name, cfg.Path, err), p.Close())
 	}
@@ -123,7 +126,7 @@ func (p *Pool) identify() error {
 }
 
 func (p *Pool) openDirs() error {
-	for name, dir := range map[string]**safepath.Dir{stagingDir: &p.staging, VolumesDir: &p.volumesAt, trashDir: &p.trashAt} {
+	for name, dir := range map[string]**safepath.Dir{stagingDir: &p.staging, VolumesDir: &p.volumes.at, snapshotsDir: &p.snapshots.at, trashDir: &p.trashAt} {
 		var err error
 		if *dir, err = p.root.OpenDir(name); err != nil {
 			return fmt.Errorf("%w: the pool is damaged, restore the directory from a backup", err)
@@ -131,9 +134,10 @@ func (p *Pool) openDirs() error {
 	}
 	if p.fs == "btrfs" {
 		commit := &groupSync{do: func() error { return btrfs.Commit(p.root.FD()) }}
-		p.syncVolumes, p.syncTrash = commit, commit
+		p.volumes.sync, p.snapshots.sync, p.syncTrash = commit, commit, commit
 	} else {
-		p.syncVolumes, p.syncTrash = &groupSync{do: p.volumesAt.Sync}, &groupSync{do: p.trashAt.Sync}
+		p.volumes.sync, p.snapshots.sync = &groupSync{do: p.volumes.at.Sync}, &groupSync{do: p.snapshots.at.Sync}
+		p.syncTrash = &groupSync{do: p.trashAt.Sync}
 	}
 	return p.probeAttribute(p.staging, true)
 }
@@ -173,7 +177,7 @@ func (p *Pool) Close() error {
 	for _, e := range p.engines {
 		errs = append(errs, e.Close())
 	}
-	errs = append(errs, p.staging.Close(), p.volumesAt.Close(), p.trashAt.Close(), p.root.Close())
+	errs = append(errs, p.staging.Close(), p.volumes.at.Close(), p.snapshots.at.Close(), p.trashAt.Close(), p.root.Close())
 	if p.lock != nil {
 		errs = append(errs, p.lock.Close())
 	}

@@ -59,28 +59,28 @@ type Pool struct {
 	readOnly  bool
 	dedicated bool
 
-	root, staging, volumesAt, trashAt *safepath.Dir
+	root, staging, trashAt *safepath.Dir
+	volumes, snapshots     shelf
 
 	lock    *os.File
 	release func() error
 	engines map[string]engine.Engine
-	// On btrfs both are one commit of the whole filesystem: the log of a
-	// directory does not carry subvolumes or limits.
-	syncVolumes, syncTrash *groupSync
+	// On btrfs this and those of the shelves are one commit of the whole
+	// filesystem: the log of a directory does not carry subvolumes or limits.
+	syncTrash *groupSync
 
 	mu         sync.Mutex
-	volumes    btree.Map[string, *item]
 	trash      btree.Map[string, *TrashEntry]
 	quarantine map[string]error
 	ledger     ledger
 	aside      int64
 	failed     error
-	// doubtful are the ids whose last change may or may not be durable, since
-	// its sync failed: a call that names one fails.
+	// doubtful are the items, by their keys, whose last change may or may not be
+	// durable, since its sync failed: a call that names one fails.
 	doubtful map[string]error
 }
 
-// item is a volume in the index.
+// item is a volume or snapshot in the index.
 type item struct {
 	rec  Record
 	used int64
@@ -114,16 +114,16 @@ func (p *Pool) Failure() error {
 	return nil
 }
 
-// durable makes a change of the item id durable by the given syncs. After an
-// error the pool takes no more writes, and calls that name the id fail: the
+// durable makes a change of the item key durable by the given syncs. After an
+// error the pool takes no more writes, and calls that name the item fail: the
 // change may come back at the next start, or not. That holds, too, when the
 // sync succeeds after another has failed meanwhile.
-func (p *Pool) durable(id string, syncs ...func() error) error {
+func (p *Pool) durable(key string, syncs ...func() error) error {
 	err := p.sync(syncs...)
 	if err != nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.doubtful[id] = err
+		p.doubtful[key] = err
 	}
 	return err
 }

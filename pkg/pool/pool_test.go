@@ -51,8 +51,10 @@ func record(id string, size int64) pool.Record {
 }
 
 func (f *fixture) build(ctx context.Context, id string) error {
-	_, err := f.Build(ctx, record(id, 1<<20), func(ctx context.Context, item *safepath.Dir) (engine.Volume, error) {
-		return f.Engine(directory.Name).Create(ctx, item, engine.Spec{Bytes: 1 << 20, Enforce: engine.None, Mode: 0o700})
+	_, err := f.Build(ctx, record(id, 1<<20), func(ctx context.Context, item *safepath.Dir, rec pool.Record) (pool.Record, error) {
+		var err error
+		rec.Volume, err = f.Engine(directory.Name).Create(ctx, item, engine.Spec{Bytes: 1 << 20, Enforce: engine.None, Mode: 0o700}, nil)
+		return rec, err
 	})
 	return err
 }
@@ -122,9 +124,10 @@ func TestLifeInAPool(t *testing.T) {
 func TestABuildThatFailsLeavesNothing(t *testing.T) {
 	f := open(t, filepath.Join(t.TempDir(), "pool"))
 	broken := errors.New("broken")
-	_, err := f.Build(t.Context(), record("a", 1<<20), func(ctx context.Context, item *safepath.Dir) (engine.Volume, error) {
-		v, err := f.Engine(directory.Name).Create(ctx, item, engine.Spec{Bytes: 1 << 20, Enforce: engine.None, Mode: 0o700})
-		return v, errors.Join(err, broken)
+	_, err := f.Build(t.Context(), record("a", 1<<20), func(ctx context.Context, item *safepath.Dir, rec pool.Record) (pool.Record, error) {
+		var err error
+		rec.Volume, err = f.Engine(directory.Name).Create(ctx, item, engine.Spec{Bytes: 1 << 20, Enforce: engine.None, Mode: 0o700}, nil)
+		return rec, errors.Join(err, broken)
 	})
 	if !errors.Is(err, broken) {
 		t.Errorf("%v", err)
@@ -140,8 +143,10 @@ func TestARecordThatDoesNotFitLeavesNothing(t *testing.T) {
 	f := open(t, filepath.Join(t.TempDir(), "pool"))
 	rec := record("a", 1<<20)
 	rec.Name = strings.Repeat("x", 4096)
-	_, err := f.Build(t.Context(), rec, func(ctx context.Context, item *safepath.Dir) (engine.Volume, error) {
-		return f.Engine(directory.Name).Create(ctx, item, engine.Spec{Bytes: 1 << 20, Enforce: engine.None, Mode: 0o700})
+	_, err := f.Build(t.Context(), rec, func(ctx context.Context, item *safepath.Dir, rec pool.Record) (pool.Record, error) {
+		var err error
+		rec.Volume, err = f.Engine(directory.Name).Create(ctx, item, engine.Spec{Bytes: 1 << 20, Enforce: engine.None, Mode: 0o700}, nil)
+		return rec, err
 	})
 	if err == nil {
 		t.Error("built")

@@ -20,7 +20,7 @@ const recordLimit = 3 << 10
 
 const recordFormat = 1
 
-// Record is what a volume is. It is set before the volume appears and replaced
+// Record is what a volume or snapshot is. It is set before that appears and replaced
 // atomically afterwards.
 type Record struct {
 	Format int `json:"v"`
@@ -28,7 +28,7 @@ type Record struct {
 	ID string `json:"id"`
 	// Name is the one that the caller gave, where that is not the id.
 	Name string `json:"name,omitempty"`
-	// Engine made the volume.
+	// Engine made it.
 	Engine string `json:"engine"`
 	engine.Volume
 	// Enforce is the policy that was asked for.
@@ -41,6 +41,10 @@ type Record struct {
 	Created    time.Time         `json:"created"`
 	// Origin is where an adopted directory lay before.
 	Origin string `json:"origin,omitempty"`
+	// From is what a volume has started with; zero for an empty one.
+	From From `json:"from,omitzero"`
+	// Snapshot is set for a snapshot, whose Bytes are the size of its volume.
+	Snapshot *Snapshot `json:"snapshot,omitempty"`
 	// Ephemeral is set for a volume that lives and dies with a pod.
 	Ephemeral *Ephemeral `json:"ephemeral,omitempty"`
 }
@@ -51,6 +55,37 @@ type Ephemeral struct {
 	Pod string `json:"pod"`
 	// Target is where the volume is published.
 	Target string `json:"target"`
+}
+
+// From names a snapshot or a volume by its id.
+type From struct {
+	Snapshot string `json:"snapshot,omitempty"`
+	Volume   string `json:"volume,omitempty"`
+}
+
+// Snapshot is what there is to know of a snapshot besides.
+type Snapshot struct {
+	// Of is the id of its volume, which may be gone.
+	Of string `json:"of"`
+	// Consistency that it has, by the Method that was used; see engine.Cut. It
+	// shows the volume between Created and Until.
+	Consistency engine.Consistency `json:"consistency"`
+	Method      string             `json:"method"`
+	Until       time.Time          `json:"until"`
+	// Limited tells that the volume's size was enforced, so that the content is
+	// within Bytes.
+	Limited bool `json:"limited,omitempty"`
+	// Held is what it may take in bytes once it shares nothing.
+	Held int64 `json:"held"`
+}
+
+// Booked is what the item takes of the pool's limit, in bytes. A snapshot does
+// not grow.
+func (r Record) Booked() int64 {
+	if r.Snapshot != nil {
+		return r.Snapshot.Held
+	}
+	return r.Bytes
 }
 
 // ErrRecord means that an item's record is missing or cannot be understood.
@@ -87,6 +122,8 @@ func ReadRecord(item *safepath.Dir, id string) (Record, error) {
 		return Record{}, fmt.Errorf("%w: it is of %q", ErrRecord, r.ID)
 	case r.Bytes <= 0 || r.Engine == "":
 		return Record{}, fmt.Errorf("%w: it lacks a size or an engine", ErrRecord)
+	case r.Snapshot != nil && (!ValidID(r.Snapshot.Of) || r.Snapshot.Held < 0):
+		return Record{}, fmt.Errorf("%w: it lacks the volume of a snapshot", ErrRecord)
 	}
 	return r, nil
 }

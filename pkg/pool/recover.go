@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/host/errno"
@@ -24,7 +25,7 @@ func (p *Pool) recover(ctx context.Context) error {
 	}
 	// Staging comes last: what is removed there must not take along an id of
 	// something that is still to be found.
-	for _, scan := range []func(context.Context) error{p.recoverVolumes, p.recoverTrash, p.recoverStaging} {
+	for _, scan := range []func(context.Context) error{p.recoverVolumes, p.recoverSnapshots, p.recoverTrash, p.recoverStaging} {
 		if err := scan(ctx); err != nil {
 			return err
 		}
@@ -32,25 +33,31 @@ func (p *Pool) recover(ctx context.Context) error {
 	return nil
 }
 
-func (p *Pool) recoverVolumes(ctx context.Context) error {
-	names, err := p.volumesAt.Names()
+func (p *Pool) recoverVolumes(ctx context.Context) error { return p.recoverShelf(ctx, &p.volumes) }
+
+func (p *Pool) recoverSnapshots(ctx context.Context) error {
+	return p.recoverShelf(ctx, &p.snapshots)
+}
+
+func (p *Pool) recoverShelf(ctx context.Context, s *shelf) error {
+	names, err := s.at.Names()
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
 		if !ValidID(name) {
-			p.setAside(VolumesDir+"/"+name, fmt.Errorf("%w: its name is not an id", ErrRecord))
+			p.setAside(s.dir+"/"+name, fmt.Errorf("%w: its name is not an id", ErrRecord))
 			continue
 		}
-		if err := p.recoverVolume(ctx, name); err != nil {
-			p.setAside(name, err)
+		if err := p.recoverItem(ctx, s, name); err != nil {
+			p.setAside(s.key(name), err)
 		}
 	}
 	return ctx.Err()
 }
 
-func (p *Pool) recoverVolume(ctx context.Context, id string) error {
-	item, err := p.volumesAt.OpenDir(id)
+func (p *Pool) recoverItem(ctx context.Context, s *shelf, id string) error {
+	item, err := s.at.OpenDir(id)
 	if err != nil {
 		return err
 	}
@@ -59,10 +66,13 @@ func (p *Pool) recoverVolume(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	if p.shelfOf(rec) != s {
+		return fmt.Errorf("%w: it is not of a %s", ErrRecord, s.one)
+	}
 	p.mu.Lock()
 	p.index(rec)
 	p.mu.Unlock()
-	if !p.readOnly {
+	if !p.readOnly && rec.Snapshot == nil {
 		p.apply(ctx, item, rec)
 	}
 	return nil
@@ -136,8 +146,8 @@ func (p *Pool) recoverTrashEntry(name string) error {
 	defer p.mu.Unlock()
 	e := &TrashEntry{Name: plain, Record: rec, Deleted: deleted, Begun: begun, used: p.firstUse(rec)}
 	p.trash.Set(plain, e)
-	p.ledger.add(rec.Bytes, e.used)
-	p.ledger.trash += rec.Bytes
+	p.ledger.add(rec.Booked(), e.used)
+	p.ledger.trash += rec.Booked()
 	return nil
 }
 
@@ -180,7 +190,7 @@ func (p *Pool) adoptedIn(name string) (rec Record, adopted bool, err error) {
 		return Record{}, false, err
 	}
 	defer item.Close() //nolint:errcheck // read only
-	rec, err = ReadRecord(item, name)
+	rec, err = ReadRecord(item, strings.TrimSuffix(name, stagedSnapshot))
 	if errno.NoAttribute(err) {
 		return Record{}, false, nil
 	}
@@ -197,16 +207,16 @@ func (p *Pool) finishAdoption(ctx context.Context, name string) (adopted bool, e
 	if err != nil || !adopted {
 		return false, err
 	}
-	if err := p.staging.Rename(name, p.volumesAt, name); errors.Is(err, fs.ErrExist) {
+	if err := p.staging.Rename(name, p.volumes.at, name); errors.Is(err, fs.ErrExist) {
 		return true, fmt.Errorf("%w: a directory that was being adopted from %s waits in %s/%s", ErrExists, rec.Origin, stagingDir, name)
 	} else if err != nil {
 		return true, err
 	}
-	if err := p.durable(name, p.syncVolumes.wait); err != nil {
+	if err := p.durable(name, p.volumes.sync.wait); err != nil {
 		return true, err
 	}
 	p.log("Finished an adoption", "volumeID", name, "origin", rec.Origin)
-	return true, p.recoverVolume(ctx, name)
+	return true, p.recoverItem(ctx, &p.volumes, name)
 }
 
 // setAside quarantines something that is not understood, by id or by path.

@@ -174,7 +174,7 @@ func (p *Pool) unreserve(size int64) {
 func (p *Pool) SetUsed(id string, used int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if it, ok := p.volumes.Get(id); ok {
+	if it, ok := p.volumes.items.Get(id); ok {
 		p.ledger.remove(it.rec.Bytes, it.used)
 		it.used = used
 		p.ledger.add(it.rec.Bytes, used)

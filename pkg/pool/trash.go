@@ -10,9 +10,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// TrashEntry is a deleted volume that is not yet purged.
+// TrashEntry is a deleted volume or snapshot that is not yet purged.
 type TrashEntry struct {
-	// Name in trash/, which tells entries of the same volume apart.
+	// Name in trash/, which tells entries of the same id apart.
 	Name    string
 	Record  Record
 	Deleted time.Time
@@ -27,17 +27,20 @@ type TrashEntry struct {
 
 // Discard moves a volume to the trash: two renames' worth of work, whatever it
 // holds. After nil it is durably gone from volumes/.
-func (p *Pool) Discard(id string) error { return p.discard(id, false) }
+func (p *Pool) Discard(id string) error { return p.discard(&p.volumes, id, false) }
+
+// DiscardSnapshot is Discard for a snapshot.
+func (p *Pool) DiscardSnapshot(id string) error { return p.discard(&p.snapshots, id, false) }
 
 // Remove is Discard of a volume that nobody shall restore: its purge has begun
 // with the rename. The caller sees to it that it goes on.
-func (p *Pool) Remove(id string) error { return p.discard(id, true) }
+func (p *Pool) Remove(id string) error { return p.discard(&p.volumes, id, true) }
 
-func (p *Pool) discard(id string, begun bool) error {
+func (p *Pool) discard(s *shelf, id string, begun bool) error {
 	if err := p.Failure(); err != nil {
 		return err
 	}
-	if _, err := p.Get(id); err != nil {
+	if _, err := p.get(s, id); err != nil {
 		return err
 	}
 	now := time.Now()
@@ -46,31 +49,31 @@ func (p *Pool) discard(id string, begun bool) error {
 	if begun {
 		entry += purging
 	}
-	if err := p.volumesAt.Rename(id, p.trashAt, entry); err != nil {
+	if err := s.at.Rename(id, p.trashAt, entry); err != nil {
 		return err
 	}
 	p.step("delete.renamed")
 	// Gone from the index before it is durable: a crash may bring it back, and
 	// a repeated delete is then a new one.
 	p.mu.Lock()
-	if it, ok := p.volumes.Delete(id); ok {
+	if it, ok := s.items.Delete(id); ok {
 		p.trash.Set(name, &TrashEntry{Name: name, Record: it.rec, Deleted: now, Begun: begun, used: it.used, busy: true})
-		p.ledger.trash += it.rec.Bytes
+		p.ledger.trash += it.rec.Booked()
 	}
 	p.mu.Unlock()
-	err := p.syncBoth(id)
+	err := p.syncBoth(s, id)
 	p.step("delete.durable")
 	p.settle(name)
 	return err
 }
 
-// syncBoth makes a rename between volumes/ and trash/ durable. The target
-// comes first, though one journal commit carries both halves.
-func (p *Pool) syncBoth(id string) error {
-	if p.syncVolumes == p.syncTrash {
-		return p.durable(id, p.syncTrash.wait)
+// syncBoth makes a rename between a shelf and trash/ durable. The target comes
+// first, though one journal commit carries both halves.
+func (p *Pool) syncBoth(s *shelf, id string) error {
+	if s.sync == p.syncTrash {
+		return p.durable(s.key(id), p.syncTrash.wait)
 	}
-	return p.durable(id, p.syncTrash.wait, p.syncVolumes.wait)
+	return p.durable(s.key(id), p.syncTrash.wait, s.sync.wait)
 }
 
 // claim takes a trash entry for one change; settle ends it.
@@ -101,8 +104,8 @@ func (p *Pool) settle(name string) {
 	}
 }
 
-// Restore moves a trash entry back to volumes/, durably. It fails with
-// ErrExists when there is a volume of that id, and with ErrPurging when the
+// Restore moves a trash entry back to its shelf, durably. It fails with
+// ErrExists when there is such an item of that id, and with ErrPurging when the
 // purge has begun. Its space was never given away.
 func (p *Pool) Restore(name string) (Record, error) {
 	if err := p.Failure(); err != nil {
@@ -113,29 +116,31 @@ func (p *Pool) Restore(name string) (Record, error) {
 		return Record{}, err
 	}
 	defer p.settle(name)
-	id := e.Record.ID
+	id, s := e.Record.ID, p.shelfOf(e.Record)
 	if e.Begun {
 		return Record{}, fmt.Errorf("trash entry %s: %w", name, ErrPurging)
 	}
-	if _, err := p.Get(id); !errors.Is(err, ErrNotFound) {
-		return Record{}, fmt.Errorf("%w: volume %s; delete it first, or keep the trash entry %s and copy from it", ErrExists, id, name)
+	if _, err := p.get(s, id); !errors.Is(err, ErrNotFound) {
+		return Record{}, fmt.Errorf("%w: %s %s; delete it first, or keep the trash entry %s and copy from it", ErrExists, s.one, id, name)
 	}
-	if err := p.trashAt.Rename(name, p.volumesAt, id); errors.Is(err, fs.ErrExist) {
+	if err := p.trashAt.Rename(name, s.at, id); errors.Is(err, fs.ErrExist) {
 		return Record{}, fmt.Errorf("%w: %w", ErrExists, err)
 	} else if err != nil {
 		return Record{}, err
 	}
 	p.step("restore.renamed")
-	if err := p.syncBoth(id); err != nil {
+	if err := p.syncBoth(s, id); err != nil {
 		return Record{}, err
 	}
 	p.step("restore.durable")
-	p.applyLimit(e.Record) // start-up sets those of volumes only
+	if e.Record.Snapshot == nil {
+		p.applyLimit(e.Record) // start-up sets those of volumes only
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.trash.Delete(name)
-	p.ledger.trash -= e.Record.Bytes
-	p.volumes.Set(id, &item{rec: e.Record, used: e.used})
+	p.ledger.trash -= e.Record.Booked()
+	s.items.Set(id, &item{rec: e.Record, used: e.used})
 	return e.Record, nil
 }
 
@@ -158,8 +163,8 @@ func (p *Pool) Purge(ctx context.Context, name string, limiter *rate.Limiter) er
 		return fmt.Errorf("purge %s of pool %s: %w", name, p.cfg.Name, err)
 	}
 	p.trash.Delete(name)
-	p.ledger.trash -= e.Record.Bytes
-	p.ledger.remove(e.Record.Bytes, e.used)
+	p.ledger.trash -= e.Record.Booked()
+	p.ledger.remove(e.Record.Booked(), e.used)
 	return nil
 }
 

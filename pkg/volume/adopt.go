@@ -142,7 +142,7 @@ func (s *Service) Release(ctx context.Context, handle string) (origin string, er
 	if rec.Origin == "" {
 		return "", kind(ErrState, "volume %s was not adopted", rec.ID)
 	}
-	unlock, err := s.locks.try("volume " + rec.ID)
+	unlock, err := s.locks.tryAway("volume " + rec.ID)
 	if err != nil {
 		return "", err
 	}

@@ -106,7 +106,7 @@ func compareIndex(p *pool.Pool, c pool.Content) []Fault {
 	}
 	sizes := p.Aside()
 	for _, rec := range p.After("", 0) {
-		sizes += rec.Bytes
+		sizes += rec.Booked()
 		if on, ok := c.Volumes[rec.ID]; !ok {
 			bad(rec.ID, FaultIndex, "the daemon knows the volume, the disk does not")
 		} else if on.Volume != rec.Volume {
@@ -118,9 +118,22 @@ func compareIndex(p *pool.Pool, c pool.Content) []Fault {
 			bad(id, FaultIndex, "the disk has the volume, the daemon does not know it")
 		}
 	}
+	for _, rec := range p.Snapshots("", 0, func(pool.Record) bool { return true }) {
+		sizes += rec.Booked()
+		if on, ok := c.Snapshots[rec.ID]; !ok {
+			bad(snapshotKey(rec.ID), FaultIndex, "the daemon knows the snapshot, the disk does not")
+		} else if *on.Snapshot != *rec.Snapshot {
+			bad(snapshotKey(rec.ID), FaultIndex, "the daemon knows %+v, the disk has %+v", *rec.Snapshot, *on.Snapshot)
+		}
+	}
+	for id := range c.Snapshots {
+		if _, err := p.Snapshot(id); errors.Is(err, pool.ErrNotFound) {
+			bad(snapshotKey(id), FaultIndex, "the disk has the snapshot, the daemon does not know it")
+		}
+	}
 	known := map[string]bool{}
 	for _, e := range p.Trash() {
-		sizes += e.Record.Bytes
+		sizes += e.Record.Booked()
 		known[e.Name] = true
 		if _, ok := c.Trash[e.Name]; !ok {
 			bad(e.Name, FaultIndex, "the daemon knows the trash entry, the disk does not")
@@ -134,7 +147,7 @@ func compareIndex(p *pool.Pool, c pool.Content) []Fault {
 	if space, err := p.Space(); err != nil {
 		bad("", PoolMissing, "%v", err)
 	} else if failed := errors.Is(p.Failure(), pool.ErrFailed); space.Reserved != sizes && !failed { // a failed pool keeps reservations
-		bad("", FaultAccount, "%d bytes are reserved, the volumes and the trash add up to %d", space.Reserved, sizes)
+		bad("", FaultAccount, "%d bytes are reserved; the volumes, the snapshots and the trash add up to %d", space.Reserved, sizes)
 	}
 	return out
 }

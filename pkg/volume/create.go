@@ -18,6 +18,8 @@ type CreateRequest struct {
 	Size Range
 	// Parameters are those of the class.
 	Parameters map[string]string
+	// Content is what the volume starts with.
+	Content Content
 	// Topology are the alternatives of where the volume must be reachable, each
 	// a set of segments; nil for anywhere.
 	Topology []map[string]string
@@ -35,6 +37,8 @@ type Volume struct {
 	Created  time.Time
 	Engine   string
 	Origin   string
+	// Content is what it has started with.
+	Content Content
 	// Pod is the uid of the pod whose ephemeral volume it is, "" for none.
 	Pod string
 }
@@ -42,7 +46,8 @@ type Volume struct {
 // Create makes a volume, or finds the one that an earlier, equal call has made.
 // After nil it is durable. It fails with ErrExists when there is a volume of
 // that name which differs, and with ErrExhausted when no pool has the space or
-// can do what the parameters ask.
+// can do what the parameters ask. One with content is filled by a copy of the
+// daemon's, see copies.
 func (s *Service) Create(ctx context.Context, r CreateRequest) (Volume, error) {
 	if r.Name == "" || len(r.Name) > maxName {
 		return Volume{}, invalid("a volume needs a name of at most %d bytes; this one has %d", maxName, len(r.Name))
@@ -58,18 +63,28 @@ func (s *Service) Create(ctx context.Context, r CreateRequest) (Volume, error) {
 	if err := s.reachable(r.Topology); err != nil {
 		return Volume{}, err
 	}
+	from, err := s.from(r.Content)
+	if err != nil {
+		return Volume{}, err
+	}
 	want := pool.Record{
 		ID: idOf(r.Name), Name: r.Name, Volume: engine.Volume{Bytes: size}, Born: size,
 		Enforce: params.enforce, Parameters: params.record(), Created: time.Now().UTC(),
+		From: from,
 	}
 	if want.Name == want.ID {
 		want.Name = ""
 	}
-	unlock, err := s.locks.try("volume " + want.ID)
+	unlock, err := s.locks.try(volumeKey(want.ID))
 	if err != nil {
-		return Volume{}, err
+		return Volume{}, s.copies.join(volumeKey(want.ID), keyOf(from), err)
 	}
-	defer unlock()
+	filling := false
+	defer func() {
+		if !filling {
+			unlock()
+		}
+	}()
 
 	switch p, have, err := s.find(want.ID); {
 	case err == nil:
@@ -79,6 +94,10 @@ func (s *Service) Create(ctx context.Context, r CreateRequest) (Volume, error) {
 		return s.volume(p, have), nil
 	case !errors.Is(err, ErrNotFound):
 		return Volume{}, err
+	}
+	if !r.Content.none() {
+		filling = true
+		return s.fill(ctx, want, r.Size, params, unlock)
 	}
 	p, rec, err := s.build(ctx, want, params)
 	if err != nil {
@@ -99,17 +118,30 @@ func (s *Service) build(ctx context.Context, want pool.Record, params parameters
 	}
 	want.Engine = e.Name()
 	spec := engine.Spec{Bytes: want.Bytes, Enforce: params.enforce, Mode: params.mode, UID: params.uid, GID: params.gid}
-	rec, err := p.Build(ctx, want, func(ctx context.Context, item *safepath.Dir) (engine.Volume, error) {
-		return e.Create(ctx, item, spec)
+	rec, err := s.buildIn(ctx, p, want, func(ctx context.Context, item *safepath.Dir, rec pool.Record) (pool.Record, error) {
+		var err error
+		rec.Volume, err = e.Create(ctx, item, spec, nil)
+		return rec, err
 	})
+	return p, rec, err
+}
+
+// buildIn has the pool build a volume or snapshot.
+func (s *Service) buildIn(ctx context.Context, p *pool.Pool, want pool.Record, builder pool.Builder) (pool.Record, error) {
+	rec, err := p.Build(ctx, want, builder)
 	if errors.Is(err, pool.ErrTooLarge) {
-		return nil, pool.Record{}, s.elsewhere(ErrOutOfRange, "%w", err)
+		return rec, s.elsewhere(ErrOutOfRange, "%w", err)
 	}
 	if err != nil {
-		return nil, pool.Record{}, classify(err)
+		return rec, classify(err)
 	}
-	logger(ctx).V(2).Info("Created volume", "volumeID", rec.ID, "pool", p.Name(), "bytes", rec.Bytes, "enforced", rec.Enforced)
-	return p, rec, nil
+	log := logger(ctx).V(2).WithValues("pool", p.Name(), "bytes", rec.Bytes)
+	if sn := rec.Snapshot; sn != nil {
+		log.Info("Created snapshot", "snapshotID", rec.ID, "volumeID", sn.Of, "method", sn.Method, "consistency", sn.Consistency, "held", sn.Held)
+	} else {
+		log.Info("Created volume", "volumeID", rec.ID, "enforced", rec.Enforced, "from", contentOf(rec.From))
+	}
+	return rec, nil
 }
 
 // maxName is CSI's bound on the bytes of a name.
@@ -117,8 +149,10 @@ const maxName = 128
 
 // compatible compares an existing volume with the one a call would make now.
 // Its size is right if the call would have made it so, or if it lies between
-// the two ends that the call gives.
+// the two ends that the call gives. A call for a volume with content that asks
+// for no size takes what it gets.
 func compatible(have, want pool.Record, size Range) error {
+	open := want.From != pool.From{} && size.Required == 0 && (size.Limit == 0 || have.Bytes <= size.Limit)
 	between := size.Limit > 0 && size.Required <= have.Bytes && have.Bytes <= size.Limit
 	switch {
 	case have.Ephemeral != nil:
@@ -127,7 +161,9 @@ func compatible(have, want pool.Record, size Range) error {
 		return kind(ErrExists, "volume %s was adopted from %s; it is used through a PersistentVolume with that volumeHandle", have.ID, have.Origin)
 	case have.Name != want.Name:
 		return kind(ErrExists, "volume %s is of another name, %q", have.ID, have.Name)
-	case have.Born != want.Born && !between:
+	case have.From != want.From:
+		return kind(ErrExists, "volume %s was made from %s, not from %s", have.ID, contentOf(have.From), contentOf(want.From))
+	case have.Born != want.Born && !between && !open:
 		return kind(ErrExists, "volume %s was made with %d bytes, not %d", have.ID, have.Born, want.Born)
 	case !maps.Equal(have.Parameters, want.Parameters):
 		return kind(ErrExists, "volume %s was made with the parameters %v, not %v", have.ID, have.Parameters, want.Parameters)
@@ -138,7 +174,7 @@ func compatible(have, want pool.Record, size Range) error {
 func (s *Service) volume(p *pool.Pool, rec pool.Record) Volume {
 	v := Volume{
 		Handle: s.handle(rec.ID), ID: rec.ID, Pool: p.Name(), Bytes: rec.Bytes, Enforced: rec.Enforced,
-		Created: rec.Created, Engine: rec.Engine, Origin: rec.Origin,
+		Created: rec.Created, Engine: rec.Engine, Origin: rec.Origin, Content: s.content(rec.From),
 	}
 	if rec.Ephemeral != nil {
 		v.Handle, v.Pod = rec.ID, rec.Ephemeral.Pod

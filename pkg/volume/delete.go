@@ -8,16 +8,19 @@ import (
 
 // Delete moves a volume to the trash, in the same time whatever it holds. A
 // volume that does not exist is deleted already, which can be told only while
-// every configured pool is open. A published volume is ErrInUse. A pod's
-// ephemeral volume is none that could be deleted here: for the CO it is not
-// there, and it stays.
+// every configured pool is open. A published volume is ErrInUse, one that is
+// being copied ErrBusy: a copy ends by itself, a wait here would only hide it.
+// So is one that is being made by a copy, which is given up.
+// Its snapshots stay. A pod's ephemeral volume is none that could be deleted
+// here: for the CO it is not there, and it stays.
 func (s *Service) Delete(ctx context.Context, handle string) error {
 	id, ours := s.local(handle)
 	if !ours {
 		return s.deleteForeign(handle)
 	}
-	unlock, err := s.locks.try("volume " + id)
+	unlock, err := s.locks.tryAway(volumeKey(id))
 	if err != nil {
+		s.copies.giveUp(volumeKey(id))
 		return err
 	}
 	defer unlock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/host/errno"
 	"github.com/hostvol/hostvol/pkg/pool"
 )
@@ -83,6 +84,9 @@ func classify(err error) error {
 		{is(pool.ErrReadOnly), ErrState},
 		{is(pool.ErrQuarantine), ErrState},
 		{is(pool.ErrPurging), ErrState},
+		{is(engine.ErrNotAtomic), ErrState},
+		{is(engine.ErrNested), ErrState},
+		{is(engine.ErrChanging), ErrBusy},
 		{errno.NoSpace, ErrExhausted},
 		{errno.ReadOnly, ErrState},
 		{errno.Busy, ErrInUse},

@@ -35,13 +35,18 @@ func newKeeper(s *Service, cfg pool.Config) *keeper {
 
 // Run does what goes on in the background, until ctx is done: it purges the
 // trash, measures volumes, looks for problems, removes ephemeral volumes whose
-// pods are gone, and opens pools that were not there.
+// pods are gone, and opens pools that were not there. At the end it gives up the
+// copies under way; no more are begun.
 func (s *Service) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, k := range s.keepers {
 		all.Go(func() { k.rounds(ctx) })
 		all.Go(func() { k.purges(ctx) })
 	}
+	all.Go(func() {
+		<-ctx.Done()
+		s.copies.stop()
+	})
 	all.Wait()
 }
 
@@ -83,13 +88,19 @@ func (k *keeper) measure(ctx context.Context, p *pool.Pool) {
 		if ctx.Err() != nil {
 			return
 		}
-		if !rec.Enforced {
-			continue
-		}
-		u, err := usage(ctx, p, rec)
-		if err == nil && u.Own {
-			p.SetUsed(rec.ID, u.BytesUsed)
-		}
+		measure(ctx, p, rec)
+	}
+}
+
+// measure tells the pool what an enforced volume uses for itself: what it shares
+// with a snapshot or clone takes new space when it is written.
+func measure(ctx context.Context, p *pool.Pool, rec pool.Record) {
+	if !rec.Enforced {
+		return
+	}
+	u, err := usage(ctx, p, rec)
+	if err == nil && u.Own {
+		p.SetUsed(rec.ID, u.BytesUsed-u.BytesShared)
 	}
 }
 

@@ -59,3 +59,42 @@ func TestLocksExclude(t *testing.T) {
 		t.Error("nobody got in")
 	}
 }
+
+// What is pinned can be used, and not taken away.
+func TestPins(t *testing.T) {
+	var l locks
+	first, err := l.pin("volume a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := l.pin("volume a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := l.try("volume a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	third, err := l.pin("volume a") // while it is changed
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	for _, unpin := range []func(){first, second, third} {
+		if _, err := l.tryAway("volume b", "volume a"); !errors.Is(err, ErrBusy) {
+			t.Errorf("taken away: %v", err)
+		}
+		unpin()
+	}
+	away, err := l.tryAway("volume b", "volume a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.pin("volume a"); !errors.Is(err, ErrBusy) {
+		t.Errorf("pinned while it goes: %v", err)
+	}
+	away()
+	if len(l.held)+len(l.pins) > 0 {
+		t.Errorf("left: %v %v", l.held, l.pins)
+	}
+}

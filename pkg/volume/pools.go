@@ -104,11 +104,23 @@ func (ps *pools) quarantineTwins(p *pool.Pool) {
 			if _, err := other.Get(rec.ID); errors.Is(err, pool.ErrNotFound) {
 				continue
 			}
-			why := fmt.Errorf("it exists in the pools %s and %s; move one of the directories out of its pool while the daemon is stopped", p.Name(), other.Name())
+			why := twins(p, other)
 			p.Quarantine(rec.ID, why)
 			other.Quarantine(rec.ID, why)
 		}
+		for _, rec := range p.Snapshots("", 0, func(pool.Record) bool { return true }) {
+			if _, err := other.Snapshot(rec.ID); errors.Is(err, pool.ErrNotFound) {
+				continue
+			}
+			why := twins(p, other)
+			p.QuarantineSnapshot(rec.ID, why)
+			other.QuarantineSnapshot(rec.ID, why)
+		}
 	}
+}
+
+func twins(a, b *pool.Pool) error {
+	return fmt.Errorf("it exists in the pools %s and %s; move one of the directories out of its pool while the daemon is stopped", a.Name(), b.Name())
 }
 
 // startWait is how long a start waits for a pool to open. A disk that does not
@@ -205,7 +217,10 @@ func (s *Service) lookupOwned(handle string) (*pool.Pool, pool.Record, error) {
 
 // sure fails with ErrUnavailable while a configured pool is not open: an id
 // that is not found may exist in it.
-func (s *Service) sure(id string) error {
+func (s *Service) sure(id string) error { return s.sureOf(volumeKey(id)) }
+
+// sureOf is sure for the key of a volume or snapshot.
+func (s *Service) sureOf(key string) error {
 	closed := s.pools.missing()
 	if closed == nil {
 		return nil
@@ -215,5 +230,5 @@ func (s *Service) sure(id string) error {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	return kind(ErrUnavailable, "volume %s may be in a pool that is not open (%s): %w", id, strings.Join(names, ", "), closed[names[0]])
+	return kind(ErrUnavailable, "%s may be in a pool that is not open (%s): %w", key, strings.Join(names, ", "), closed[names[0]])
 }

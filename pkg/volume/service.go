@@ -49,6 +49,8 @@ type Options struct {
 	// HealthInterval is the time between two looks at every volume; a walk
 	// through files is made every DeepInterval.
 	HealthInterval, DeepInterval time.Duration
+	// CopyPatience is how long a copy goes on that nobody asks for.
+	CopyPatience time.Duration
 	// Step is called with the name of each durable step; nil in production.
 	Step func(name string)
 }
@@ -61,6 +63,7 @@ type Service struct {
 	tag       string
 	pools     *pools
 	locks     locks
+	copies    *copies
 	published *published
 	kubelet   *safepath.Dir
 	// kubeletReal is the kubelet's directory without links, as the mount table
@@ -73,7 +76,7 @@ type Service struct {
 // New opens what can be opened. A pool that cannot is reported by health and
 // tried again while Run runs. It fails on a wrong configuration only.
 func New(ctx context.Context, opts Options) (*Service, error) {
-	s := &Service{opts: opts, tag: nodeTag(opts.NodeID), published: newPublished(), keepers: map[string]*keeper{}}
+	s := &Service{opts: opts, tag: nodeTag(opts.NodeID), published: newPublished(), copies: newCopies(opts.CopyPatience), keepers: map[string]*keeper{}}
 	var err error
 	if s.kubelet, err = safepath.OpenRoot(opts.KubeletDir); err != nil {
 		return nil, fmt.Errorf("kubelet directory: %w; set kubeletDir to the kubelet's --root-dir", err)

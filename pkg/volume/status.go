@@ -15,6 +15,7 @@ type PoolStatus struct {
 	Enforcement engine.Enforcement
 	Space       pool.Space
 	Volumes     int
+	Snapshots   int
 	// Trash is the number of entries.
 	Trash       int
 	Quarantined int
@@ -41,7 +42,7 @@ func status(p *pool.Pool) PoolStatus {
 	st := PoolStatus{
 		Name: p.Name(), Path: p.Path(), UUID: p.UUID(), Filesystem: p.Filesystem(), Open: true,
 		Enforcement: p.Engine(directoryEngine).Enforcement(),
-		Volumes:     p.Len(), Trash: len(p.Trash()), Quarantined: len(p.Quarantined()),
+		Volumes:     p.Len(), Snapshots: p.SnapshotCount(), Trash: len(p.Trash()), Quarantined: len(p.Quarantined()),
 	}
 	var err error
 	if st.Space, err = p.Space(); err == nil {

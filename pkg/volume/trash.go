@@ -9,11 +9,14 @@ import (
 	"github.com/hostvol/hostvol/pkg/pool"
 )
 
-// TrashEntry is a deleted volume that can be restored until it is purged.
+// TrashEntry is a deleted volume or snapshot that can be restored until it is
+// purged.
 type TrashEntry struct {
 	// Name tells entries apart: the id, an at sign, and the time of deletion in
 	// nanoseconds since 1970.
-	Name, ID, Pool  string
+	Name, ID, Pool string
+	// Kind is volume or snapshot.
+	Kind            string
 	Bytes           int64
 	Deleted, Expiry time.Time
 	// ByHand tells that only `hostvol trash purge` removes it, and there is no
@@ -30,7 +33,7 @@ func (s *Service) Trash() []TrashEntry {
 	for _, p := range s.pools.all() {
 		for _, e := range p.Trash() {
 			t := TrashEntry{
-				Name: e.Name, ID: e.Record.ID, Pool: p.Name(), Bytes: e.Record.Bytes,
+				Name: e.Name, ID: e.Record.ID, Pool: p.Name(), Kind: kindOf(e.Record), Bytes: e.Record.Booked(),
 				Deleted: e.Deleted, Expiry: e.Deleted.Add(s.opts.Retention), Purging: e.Begun,
 			}
 			switch {
@@ -48,8 +51,15 @@ func (s *Service) Trash() []TrashEntry {
 	return out
 }
 
-// inTrash finds the entry by its name, or by the volume's id if there is one
-// only.
+// kindOf tells what a record is of.
+func kindOf(rec pool.Record) string {
+	if rec.Snapshot != nil {
+		return "snapshot"
+	}
+	return "volume"
+}
+
+// inTrash finds the entry by its name, or by its id if there is one only.
 func (s *Service) inTrash(name string) (*pool.Pool, pool.TrashEntry, error) {
 	var at *pool.Pool
 	var found []pool.TrashEntry
@@ -70,35 +80,45 @@ func (s *Service) inTrash(name string) (*pool.Pool, pool.TrashEntry, error) {
 	for _, e := range found {
 		names = append(names, e.Name)
 	}
-	return nil, pool.TrashEntry{}, invalid("volume %s is in the trash more than once; name one of %s", name, strings.Join(names, ", "))
+	return nil, pool.TrashEntry{}, invalid("%s is in the trash more than once; name one of %s", name, strings.Join(names, ", "))
 }
 
-// Restore brings a deleted volume back under its id. name is that of the trash
-// entry, or the volume's id where that is clear. It fails with ErrExists when
-// there is a volume of that id again, and with ErrState when the purge has
-// begun.
-func (s *Service) Restore(ctx context.Context, name string) (Volume, error) {
+// Restored is what Restore has brought back.
+type Restored struct {
+	// Kind is volume or snapshot.
+	Kind, ID, Handle, Pool string
+}
+
+// Restore brings a deleted volume or snapshot back under its id. name is that of
+// the trash entry, or the id where that is clear. It fails with ErrExists when
+// there is one of that id again, and with ErrState when the purge has begun.
+func (s *Service) Restore(ctx context.Context, name string) (Restored, error) {
 	p, e, err := s.inTrash(name)
 	if err != nil {
-		return Volume{}, err
+		return Restored{}, err
 	}
-	unlock, err := s.locks.try("volume " + e.Record.ID)
+	id, find := e.Record.ID, s.find
+	if e.Record.Snapshot != nil {
+		find = s.findSnapshot
+	}
+	key := kindOf(e.Record) + " " + id
+	unlock, err := s.locks.try(key)
 	if err != nil {
-		return Volume{}, err
+		return Restored{}, err
 	}
 	defer unlock()
-	if other, _, err := s.find(e.Record.ID); !errors.Is(err, ErrNotFound) {
-		return Volume{}, kind(ErrExists, "volume %s is in pool %s; delete it first", e.Record.ID, other.Name())
+	if other, _, err := find(id); !errors.Is(err, ErrNotFound) {
+		return Restored{}, kind(ErrExists, "%s is in pool %s; delete it first", key, other.Name())
 	}
-	if err := s.sure(e.Record.ID); err != nil {
-		return Volume{}, err
+	if err := s.sureOf(key); err != nil {
+		return Restored{}, err
 	}
 	rec, err := p.Restore(e.Name)
 	if err != nil {
-		return Volume{}, classify(err)
+		return Restored{}, classify(err)
 	}
-	logger(ctx).V(2).Info("Restored volume from the trash", "volumeID", rec.ID, "pool", p.Name())
-	return s.volume(p, rec), nil
+	logger(ctx).V(2).Info("Restored from the trash", "what", key, "pool", p.Name())
+	return Restored{Kind: kindOf(rec), ID: id, Handle: s.handle(id), Pool: p.Name()}, nil
 }
 
 // Purge removes one trash entry for good, now; "" removes all of them. It
@@ -157,7 +177,7 @@ func (k *keeper) purgeExpired(ctx context.Context, p *pool.Pool) time.Duration {
 		case ctx.Err() != nil:
 			return wait
 		case err == nil:
-			logger(ctx).V(2).Info("Purged volume", "volumeID", e.Record.ID, "pool", p.Name())
+			logger(ctx).V(2).Info("Purged", "what", kindOf(e.Record)+" "+e.Record.ID, "pool", p.Name())
 		case errors.Is(err, pool.ErrPurging), errors.Is(err, pool.ErrBusy): // another call is at it
 			wait = min(wait, retryInterval)
 		case !errors.Is(err, pool.ErrNotFound):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -35,7 +36,7 @@ func actions() []action {
 	idle := func(s state) bool { return s.Exists && !s.Published }
 	return []action{
 		{"create", 3, func(s state) bool { return !s.Exists }, func(s *state) {
-			*s = state{Exists: true, Bytes: (1 + rand.Int64N(4)) * mebibyte, Files: map[string]string{}}
+			*s = state{ID: s.ID, Exists: true, Bytes: (1 + rand.Int64N(4)) * mebibyte, Files: map[string]string{}, Snapshot: s.Snapshot}
 		}, func(w *world, e *entry) error { return w.create(e.id, e.next.Bytes) }, exhausted},
 		{"expand", 1, func(s state) bool { return s.Exists && s.Bytes < 8*mebibyte }, func(s *state) { s.Bytes += mebibyte },
 			func(w *world, e *entry) error { return w.expand(e.id, e.next.Bytes) }, exhausted},
@@ -49,9 +50,25 @@ func actions() []action {
 		{"delete", 2, idle, func(s *state) { s.Exists, s.Deleted = false, time.Now() },
 			func(w *world, e *entry) error { return w.delete(e.id) }, nil},
 		{"delete in use", 1, mounted, func(*state) {}, deleteInUse, nil},
+		{"snapshot", 2, func(s state) bool { return s.Exists && s.Snapshot == nil }, keepSnapshot,
+			func(w *world, e *entry) error { return w.snapshot(ofID(e.id), e.id) }, exhausted},
+		{"delete snapshot", 1, func(s state) bool { return s.Snapshot != nil }, func(s *state) { s.Snapshot = nil },
+			func(w *world, e *entry) error { return w.deleteSnapshot(ofID(e.id)) }, nil},
+		{"restore snapshot", 3, func(s state) bool { return !s.Exists && s.Snapshot != nil }, startWithSnapshot,
+			func(w *world, e *entry) error { return w.clone(e.id, e.next.Bytes, ofSnapshot(ofID(e.id))) }, exhausted},
 		{"restore", 3, func(s state) bool { return !s.Exists && !s.Deleted.IsZero() },
 			func(s *state) { s.Exists, s.Deleted = true, time.Time{} }, restoreLatest, func(err error) bool { return errors.Is(err, errGone) }},
 	}
+}
+
+// keepSnapshot has the volume's snapshot hold what it holds now.
+func keepSnapshot(s *state) {
+	s.Snapshot = &seen{Bytes: s.Bytes, Of: s.ID, Files: maps.Clone(s.Files)}
+}
+
+// startWithSnapshot makes the volume again of its snapshot, larger by a mebibyte.
+func startWithSnapshot(s *state) {
+	*s = state{ID: s.ID, Exists: true, Bytes: s.Snapshot.Bytes + mebibyte, Files: maps.Clone(s.Snapshot.Files), From: ofID(s.ID), Snapshot: s.Snapshot}
 }
 
 // exhausted: deleted volumes hold their space until they are purged.

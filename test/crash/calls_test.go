@@ -36,6 +36,33 @@ func (w *world) create(id string, bytes int64) error {
 	return err
 }
 
+// clone makes a volume of another one, or of a snapshot.
+func (w *world) clone(id string, bytes int64, from *csi.VolumeContentSource) error {
+	_, err := call(w.controller().CreateVolume, &csi.CreateVolumeRequest{
+		Name: id, CapacityRange: &csi.CapacityRange{RequiredBytes: bytes}, VolumeCapabilities: []*csi.VolumeCapability{capability()},
+		VolumeContentSource: from,
+	})
+	return err
+}
+
+func ofVolume(id string) *csi.VolumeContentSource {
+	return &csi.VolumeContentSource{Type: &csi.VolumeContentSource_Volume{Volume: &csi.VolumeContentSource_VolumeSource{VolumeId: id}}}
+}
+
+func ofSnapshot(id string) *csi.VolumeContentSource {
+	return &csi.VolumeContentSource{Type: &csi.VolumeContentSource_Snapshot{Snapshot: &csi.VolumeContentSource_SnapshotSource{SnapshotId: id}}}
+}
+
+func (w *world) snapshot(id, source string) error {
+	_, err := call(w.controller().CreateSnapshot, &csi.CreateSnapshotRequest{Name: id, SourceVolumeId: source})
+	return err
+}
+
+func (w *world) deleteSnapshot(id string) error {
+	_, err := call(w.controller().DeleteSnapshot, &csi.DeleteSnapshotRequest{SnapshotId: id})
+	return err
+}
+
 func (w *world) expand(id string, bytes int64) error {
 	_, err := call(w.controller().ControllerExpandVolume, &csi.ControllerExpandVolumeRequest{
 		VolumeId: id, CapacityRange: &csi.CapacityRange{RequiredBytes: bytes}, VolumeCapability: capability(),

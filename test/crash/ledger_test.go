@@ -22,9 +22,14 @@ type entry struct {
 
 // state is what a volume is, as far as its writer knows.
 type state struct {
+	ID                string
 	Exists, Published bool
 	Bytes             int64
 	Files             map[string]string
+	// From is the snapshot that it has started with, "" for none.
+	From string
+	// Snapshot is the one that its writer keeps of it, nil for none: it outlives the volume.
+	Snapshot *seen
 	// Deleted is when its latest deletion was asked; zero when there is nothing to restore.
 	Deleted time.Time
 }
@@ -67,6 +72,8 @@ func (e *entry) resolve(w *world, v view) string {
 func (s state) differs(w *world, v view, id string) string {
 	found, ok := v.Volumes[id]
 	want := w.volume(s.Bytes, s.Files)
+	want.From = s.From
+	kept, snapshot := v.Snapshots[ofID(id)]
 	switch {
 	case ok && !s.Exists:
 		return fmt.Sprintf("volume %s is there: %+v", id, found)
@@ -74,6 +81,8 @@ func (s state) differs(w *world, v view, id string) string {
 		return fmt.Sprintf("volume %s is missing, which had %+v", id, want)
 	case ok && !reflect.DeepEqual(found, want):
 		return fmt.Sprintf("volume %s is %+v, not %+v", id, found, want)
+	case snapshot != (s.Snapshot != nil), snapshot && !reflect.DeepEqual(kept, *s.Snapshot):
+		return fmt.Sprintf("snapshot %s is %+v (%v), not %+v", ofID(id), kept, snapshot, s.Snapshot)
 	case s.Published && v.Mounts[id] != 1, !s.Published && v.Mounts[id] != 0:
 		return fmt.Sprintf("volume %s is mounted %d times; published: %v", id, v.Mounts[id], s.Published)
 	case !s.Deleted.IsZero() && v.Trash[id] == 0 && time.Since(s.Deleted) < retention:
@@ -90,7 +99,7 @@ func (l ledger) faults(w *world, v view) []string {
 	var out []string
 	known := map[string]bool{}
 	for _, e := range l {
-		known[e.id] = true
+		known[e.id], known[ofID(e.id)] = true, true
 		if f := e.fault(w, v); f != "" {
 			out = append(out, "ledger: "+f)
 		}
@@ -98,6 +107,11 @@ func (l ledger) faults(w *world, v view) []string {
 	for id := range v.Volumes {
 		if !known[id] {
 			out = append(out, "ledger: nobody asked for volume "+id)
+		}
+	}
+	for id := range v.Snapshots {
+		if !known[id] {
+			out = append(out, "ledger: nobody asked for snapshot "+id)
 		}
 	}
 	return out

@@ -39,7 +39,7 @@ const (
 
 func operations() []operation {
 	return []operation{{
-		name: "create", steps: []string{"create.begun", "create.built", "create.staged", "create.renamed", "create.durable"},
+		name: "create", steps: building(),
 		run:        func(w *world, id string) error { return w.create(id, small) },
 		effect:     func(w *world, v view, id string) { v.Volumes[id] = w.volume(small, nil) },
 		repeatable: true,
@@ -98,6 +98,43 @@ func operations() []operation {
 		run:    (*world).release,
 		effect: releaseEffect,
 	}, {
+		name: "snapshot", steps: building(),
+		prepare:    filled,
+		run:        func(w *world, id string) error { return w.snapshot(ofID(id), id) },
+		effect:     func(_ *world, v view, id string) { v.Snapshots[ofID(id)] = snapshotOf(id) },
+		repeatable: true,
+	}, {
+		name: "delete snapshot", steps: []string{"delete.renamed", "delete.durable"},
+		prepare:    snapshotted,
+		run:        func(w *world, id string) error { return w.deleteSnapshot(ofID(id)) },
+		effect:     func(_ *world, v view, id string) { delete(v.Snapshots, ofID(id)); v.Trash[ofID(id)]++ },
+		repeatable: true,
+	}, {
+		name: "restore snapshot", steps: []string{"restore.renamed", "restore.durable"},
+		prepare: func(w *world, id string) error { return errors.Join(snapshotted(w, id), w.deleteSnapshot(ofID(id))) },
+		run:     func(w *world, id string) error { return w.restore(ofID(id)) },
+		effect:  func(_ *world, v view, id string) { delete(v.Trash, ofID(id)); v.Snapshots[ofID(id)] = snapshotOf(id) },
+	}, {
+		name: "purge snapshot", steps: []string{"purge.marked", "purge.removed"},
+		prepare: func(w *world, id string) error { return errors.Join(snapshotted(w, id), w.deleteSnapshot(ofID(id))) },
+		run:     func(w *world, _ string) error { return w.purge() },
+		repeat:  func(w *world, _ string) error { return w.purged() },
+		effect:  func(_ *world, v view, id string) { delete(v.Trash, ofID(id)) },
+	}, {
+		name: "clone", steps: building(),
+		prepare:    filled,
+		run:        func(w *world, id string) error { return w.clone(copyID(id), large, ofVolume(id)) },
+		effect:     func(w *world, v view, id string) { v.Volumes[copyID(id)] = w.copied(large, id, id) },
+		repeatable: true,
+	}, {
+		name: "clone of a snapshot whose volume is gone", steps: building(),
+		prepare: func(w *world, id string) error {
+			return errors.Join(snapshotted(w, id), w.delete(id), w.purge(), w.purged())
+		},
+		run:        func(w *world, id string) error { return w.clone(copyID(id), small, ofSnapshot(ofID(id))) },
+		effect:     func(w *world, v view, id string) { v.Volumes[copyID(id)] = w.copied(small, ofID(id), id) },
+		repeatable: true,
+	}, {
 		name: "publish", steps: []string{"publish.made", "publish.mounted"},
 		prepare:    filled,
 		run:        (*world).publish,
@@ -132,6 +169,11 @@ func operations() []operation {
 		}},
 		repeatable: true,
 	}}
+}
+
+// building are the steps of all that is built in staging/.
+func building() []string {
+	return []string{"create.begun", "create.built", "create.staged", "create.renamed", "create.durable"}
 }
 
 func unmounts(_ *world, v view, id string) { delete(v.Mounts, id) }

@@ -76,6 +76,19 @@ func (w *world) answerFaults(ctx context.Context, v view) []string {
 			bad("the disk has the volume %s, the daemon does not tell it", id)
 		}
 	}
+	snapshots, err := w.admin.Snapshots(ctx)
+	if err != nil {
+		bad("snapshots: %v", err)
+	}
+	for _, a := range snapshots {
+		promised += a.HeldBytes
+		if s, ok := v.Snapshots[a.ID]; !ok || s.Bytes != a.Bytes || s.Of != a.SourceID {
+			bad("the daemon tells %+v, on the disk is %+v (%v)", a, s, ok)
+		}
+	}
+	if len(snapshots) != len(v.Snapshots) {
+		bad("the daemon tells %d snapshots, on the disk are %d", len(snapshots), len(v.Snapshots))
+	}
 	entries := map[string]int{}
 	for _, e := range trash {
 		promised += e.Bytes
@@ -99,7 +112,7 @@ func (w *world) accountFaults(ctx context.Context, promised int64) []string {
 	}
 	var out []string
 	if pools[0].ReservedBytes != promised {
-		out = append(out, fmt.Sprintf("%d bytes are reserved; volumes and trash add up to %d", pools[0].ReservedBytes, promised))
+		out = append(out, fmt.Sprintf("%d bytes are reserved; volumes, snapshots and trash add up to %d", pools[0].ReservedBytes, promised))
 	}
 	if capacity != poolBytes-promised {
 		out = append(out, fmt.Sprintf("the capacity is %d bytes, not %d", capacity, poolBytes-promised))

@@ -32,6 +32,18 @@ func plants() []plant {
 		{"a volume is gone", []string{"IndexDiffersFromDisk", "shows"}, func(w *world, e *entry) (func() error, error) {
 			return moveAway(w, w.item(e.id))
 		}},
+		{"a snapshot is gone", []string{"IndexDiffersFromDisk", "ledger: ", "snapshots"}, func(w *world, e *entry) (func() error, error) {
+			return moveAway(w, filepath.Join(w.pool, "snapshots", ofID(e.id)))
+		}},
+		{"a snapshot holds something else", []string{"IndexDiffersFromDisk"}, func(w *world, e *entry) (func() error, error) {
+			return setRecord(filepath.Join(w.pool, "snapshots", ofID(e.id)), func(old []byte) []byte {
+				return []byte(strings.Replace(string(old), `"held":`, `"held":1`, 1))
+			})
+		}},
+		{"a snapshot appears", []string{"RecordUnreadable"}, func(w *world, _ *entry) (func() error, error) {
+			ghost := filepath.Join(w.pool, "snapshots", "ghost")
+			return func() error { return os.Remove(ghost) }, os.Mkdir(ghost, 0o700)
+		}},
 		{"a file is gone", []string{"ledger: "}, func(w *world, e *entry) (func() error, error) {
 			undo := func() error { return write(w.data(e.id), content(e.id)) }
 			return undo, os.Remove(filepath.Join(w.data(e.id), "d0/f0"))

@@ -62,10 +62,10 @@ func (l *load) verify(t *testing.T) {
 // end takes everything away by the ordinary calls; nothing may be left.
 func (l *load) end(t *testing.T) {
 	for _, e := range l.ledger() {
-		if err := errors.Join(l.w.unpublish(e.id), l.w.delete(e.id)); err != nil {
+		if err := errors.Join(l.w.unpublish(e.id), l.w.delete(e.id), l.w.deleteSnapshot(ofID(e.id))); err != nil {
 			t.Error(err)
 		}
-		e.now, e.asked = state{}, nil
+		e.now, e.asked = state{ID: e.id}, nil
 	}
 	if err := l.w.purged(); err != nil {
 		t.Error(err)

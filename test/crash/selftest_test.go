@@ -10,8 +10,9 @@ import (
 func TestOracle(t *testing.T) {
 	w := newWorld(t, newFilesystem(t, "btrfs"), nil)
 	e := &entry{id: w.newID()}
-	e.now = state{Exists: true, Published: true, Bytes: small, Files: content(e.id)}
-	if err := errors.Join(filled(w, e.id), w.publish(e.id), deleted(w, w.newID())); err != nil {
+	of := snapshotOf(e.id)
+	e.now = state{Exists: true, Published: true, Bytes: small, Files: content(e.id), Snapshot: &of}
+	if err := errors.Join(snapshotted(w, e.id), w.publish(e.id), deleted(w, w.newID())); err != nil {
 		t.Fatal(err)
 	}
 	look := func() string {

@@ -14,18 +14,21 @@ import (
 // view is what can be seen of a pool without asking any daemon: on the disk and in the mount table.
 type view struct {
 	Volumes map[string]seen
-	Trash   map[string]int // entries of a volume
-	Mounts  map[string]int // layers on a volume's target
-	Staging []string
+	// Snapshots are seen with the files of their volumes.
+	Snapshots map[string]seen
+	Trash     map[string]int // entries of a volume or snapshot
+	Mounts    map[string]int // layers on a volume's target
+	Staging   []string
 	// Origins are the files of directories to be adopted.
 	Origins map[string]string
 }
 
-// seen is a volume on the disk.
+// seen is a volume or snapshot on the disk.
 type seen struct {
 	Bytes    int64
 	Enforced bool
 	Origin   string
+	From, Of string            // ids
 	Files    map[string]string // path → content
 }
 
@@ -35,18 +38,30 @@ type record struct {
 	Bytes    int64  `json:"bytes"`
 	Enforced bool   `json:"enforced"`
 	Origin   string `json:"origin"`
+	From     struct{ Snapshot, Volume string }
+	Snapshot *struct {
+		Of   string `json:"of"`
+		Held int64  `json:"held"`
+	} `json:"snapshot"`
 }
 
 const attribute = "trusted.hostvol"
 
 func (w *world) view() (view, error) {
-	v := view{Volumes: map[string]seen{}, Trash: map[string]int{}, Mounts: map[string]int{}}
+	v := view{Volumes: map[string]seen{}, Snapshots: map[string]seen{}, Trash: map[string]int{}, Mounts: map[string]int{}}
 	for _, id := range names(filepath.Join(w.pool, "volumes")) {
-		s, err := w.see(id)
+		s, err := w.see(w.item(id), id)
 		if err != nil {
 			return v, fmt.Errorf("volume %s: %w", id, err)
 		}
 		v.Volumes[id] = s
+	}
+	for _, id := range names(filepath.Join(w.pool, "snapshots")) {
+		s, err := w.see(filepath.Join(w.pool, "snapshots", id), id)
+		if err != nil {
+			return v, fmt.Errorf("snapshot %s: %w", id, err)
+		}
+		v.Snapshots[id] = s
 	}
 	for _, name := range names(filepath.Join(w.pool, "trash")) {
 		id, _, _ := strings.Cut(name, "@")
@@ -76,9 +91,9 @@ func (w *world) inFilesystem(id string) string {
 	return strings.TrimPrefix(w.item(id), w.fs.mount)
 }
 
-func (w *world) see(id string) (seen, error) {
+func (w *world) see(item, id string) (seen, error) {
 	buffer := make([]byte, 4096)
-	n, err := unix.Lgetxattr(w.item(id), attribute, buffer)
+	n, err := unix.Lgetxattr(item, attribute, buffer)
 	if err != nil {
 		return seen{}, fmt.Errorf("record: %w", err)
 	}
@@ -86,8 +101,12 @@ func (w *world) see(id string) (seen, error) {
 	if err := json.Unmarshal(buffer[:n], &r); err != nil || r.ID != id {
 		return seen{}, fmt.Errorf("record %s: %w", buffer[:n], err)
 	}
-	content, err := files(w.data(id))
-	return seen{Bytes: r.Bytes, Enforced: r.Enforced, Origin: r.Origin, Files: content}, err
+	content, err := files(filepath.Join(item, "data"))
+	s := seen{Bytes: r.Bytes, Enforced: r.Enforced, Origin: r.Origin, From: r.From.Snapshot + r.From.Volume, Files: content}
+	if r.Snapshot != nil {
+		s.Of = r.Snapshot.Of
+	}
+	return s, err
 }
 
 // files reads a whole tree.

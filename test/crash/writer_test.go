@@ -33,7 +33,8 @@ func newLoad(w *world) *load {
 	for i := range writers {
 		var own ledger
 		for j := range perWriter {
-			own = append(own, &entry{id: fmt.Sprintf("w%d-%d", i, j)})
+			id := fmt.Sprintf("w%d-%d", i, j)
+			own = append(own, &entry{id: id, now: state{ID: id}})
 		}
 		l.writers = append(l.writers, own)
 	}
@@ -105,7 +106,7 @@ func (l *load) carryOut(e *entry) bool {
 	case refusal != nil && refusal(err):
 		e.refuse()
 		if name == "restore" {
-			e.now = state{} // nothing is left of it
+			e.now = state{ID: e.id, Snapshot: e.now.Snapshot} // nothing is left of it
 		}
 		l.count(l.refused, name)
 	default:

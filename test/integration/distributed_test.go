@@ -120,7 +120,7 @@ func TestCapabilitiesFollowTheMode(t *testing.T) {
 		return out
 	}
 	single, many := types(serve(t)), types(distributed(t))
-	for _, c := range []string{"CREATE_DELETE_VOLUME", "LIST_VOLUMES", "GET_CAPACITY", "GET_VOLUME", "GET_VOLUME_HEALTH", "LIST_VOLUME_HEALTH", "SINGLE_NODE_MULTI_WRITER"} {
+	for _, c := range []string{"CREATE_DELETE_VOLUME", "LIST_VOLUMES", "GET_CAPACITY", "GET_VOLUME", "GET_VOLUME_HEALTH", "LIST_VOLUME_HEALTH", "CREATE_DELETE_SNAPSHOT", "LIST_SNAPSHOTS", "GET_SNAPSHOT", "CLONE_VOLUME", "SINGLE_NODE_MULTI_WRITER"} {
 		if !slices.Contains(single, c) || !slices.Contains(many, c) {
 			t.Errorf("%s: %v %v", c, single, many)
 		}

@@ -49,6 +49,20 @@ func TestHostileHandles(t *testing.T) {
 			want(t, n.remove(c.id), codes.OK)
 			_, err := n.get(c.id)
 			want(t, err, codes.NotFound)
+			want(t, n.removeSnapshot(c.id), codes.OK)
+			_, err = n.getSnapshot(c.id)
+			want(t, err, codes.NotFound)
+			for _, filter := range []*csi.ListSnapshotsRequest{{SnapshotId: c.id}, {SourceVolumeId: c.id}} {
+				if handles, _, err := n.listSnapshots(filter); err != nil || len(handles) > 0 {
+					t.Errorf("%v %v", handles, err)
+				}
+			}
+			_, err = n.cut("snap", c.id)
+			want(t, err, codes.NotFound)
+			for _, from := range []func(*csi.CreateVolumeRequest){fromSnapshot(c.id), fromVolume(c.id)} {
+				_, err = n.create("new", from)
+				want(t, err, codes.NotFound)
+			}
 			want(t, n.expand(c.id, 32*mib), codes.NotFound)
 			want(t, n.publish(c.id, target), codes.NotFound)
 			want(t, n.unpublish(c.id, target), codes.OK)
@@ -67,6 +81,33 @@ func TestHostileHandles(t *testing.T) {
 			_, err = n.controller.ControllerGetVolumeHealth(n.ctx(), &csi.ControllerGetVolumeHealthRequest{VolumeId: c.id})
 			want(t, err, codes.NotFound)
 		})
+	}
+}
+
+// So does a snapshot's name.
+func TestHostileSnapshotNames(t *testing.T) {
+	n := serve(t)
+	canary(t)
+	n.volume("vol")
+	handles := map[string]bool{}
+	for _, c := range hostileIDs {
+		s, err := n.cut(c.id, "vol")
+		if len(c.id) > 1024 { // CSI allows 128 bytes
+			want(t, err, codes.InvalidArgument, "bytes")
+			continue
+		}
+		must(t, err)
+		if again, err := n.cut(c.id, "vol"); err != nil || again.GetSnapshotId() != s.GetSnapshotId() || handles[s.GetSnapshotId()] {
+			t.Errorf("%s: %v, then %v %v", c.name, s, again, err)
+		}
+		handles[s.GetSnapshotId()] = true
+		_, err = n.cut(s.GetSnapshotId(), "vol")
+		want(t, err, codes.AlreadyExists, "another name")
+	}
+	n.restart()
+	all, _, err := n.listSnapshots(&csi.ListSnapshotsRequest{})
+	if err != nil || len(all) != len(handles) {
+		t.Errorf("%d snapshots after a restart, want %d: %v", len(all), len(handles), err)
 	}
 }
 

@@ -140,9 +140,8 @@ func TestRequestsThatCannotBeServed(t *testing.T) {
 			}
 		})
 	}
-	source := &csi.VolumeContentSource{Type: &csi.VolumeContentSource_Volume{Volume: &csi.VolumeContentSource_VolumeSource{VolumeId: id}}}
 	for name, change := range map[string]func(*csi.CreateVolumeRequest){
-		"a source":           func(r *csi.CreateVolumeRequest) { r.VolumeContentSource = source },
+		"an empty source":    func(r *csi.CreateVolumeRequest) { r.VolumeContentSource = &csi.VolumeContentSource{} },
 		"mutable parameters": func(r *csi.CreateVolumeRequest) { r.MutableParameters = map[string]string{"a": "b"} },
 		"no name":            func(r *csi.CreateVolumeRequest) { r.Name = "" },
 		"no capabilities":    func(r *csi.CreateVolumeRequest) { r.VolumeCapabilities = nil },

@@ -28,12 +28,23 @@ func TestSecretsAreNowhere(t *testing.T) {
 		_ = n.publish(id, "/", func(r *csi.NodePublishVolumeRequest) { r.Secrets = secrets })
 		_, _ = n.controller.ControllerExpandVolume(n.ctx(), &csi.ControllerExpandVolumeRequest{VolumeId: id, CapacityRange: &csi.CapacityRange{RequiredBytes: 32 * mib}, Secrets: secrets})
 		_, _ = n.kubelet.NodeExpandVolume(n.ctx(), &csi.NodeExpandVolumeRequest{VolumeId: id, VolumePath: target, Secrets: secrets})
+		snapshot := n.snapshotRequest("snap", id)
+		snapshot.Secrets = secrets
+		_, _ = n.controller.CreateSnapshot(n.ctx(), snapshot)
+		_, _ = n.controller.GetSnapshot(n.ctx(), &csi.GetSnapshotRequest{SnapshotId: "snap", Secrets: secrets})
+		_, _ = n.controller.ListSnapshots(n.ctx(), &csi.ListSnapshotsRequest{Secrets: secrets})
+		restore := createRequest(id + "-new")
+		restore.Secrets = secrets
+		fromSnapshot("snap")(restore)
+		bytes(32 * mib)(restore)
+		_, _ = n.controller.CreateVolume(n.ctx(), restore)
 		_ = n.unpublish(id, target)
 		_, _ = n.controller.ControllerUnpublishVolume(n.ctx(), &csi.ControllerUnpublishVolumeRequest{VolumeId: id, NodeId: "node-a", Secrets: secrets})
 		record := run(t, "getfattr", "-d", "-m", "-", "-R", "--absolute-names", n.pool)
 		if strings.Contains(record, secret) {
 			t.Errorf("stored: %s", record)
 		}
+		_, _ = n.controller.DeleteSnapshot(n.ctx(), &csi.DeleteSnapshotRequest{SnapshotId: "snap", Secrets: secrets})
 		_, _ = n.controller.DeleteVolume(n.ctx(), &csi.DeleteVolumeRequest{VolumeId: id, Secrets: secrets})
 	}
 	text := metrics()

@@ -105,6 +105,36 @@ func life(n *node) []call {
 		{"NodeExpandVolume", func() (proto.Message, error) {
 			return n.kubelet.NodeExpandVolume(n.ctx(), &csi.NodeExpandVolumeRequest{VolumeId: id, VolumePath: target, CapacityRange: size})
 		}},
+		{"CreateSnapshot", func() (proto.Message, error) {
+			return n.controller.CreateSnapshot(n.ctx(), n.snapshotRequest("snap", id))
+		}},
+		{"GetSnapshot", func() (proto.Message, error) {
+			return n.controller.GetSnapshot(n.ctx(), &csi.GetSnapshotRequest{SnapshotId: "snap"})
+		}},
+		{"ListSnapshots", func() (proto.Message, error) {
+			return n.controller.ListSnapshots(n.ctx(), &csi.ListSnapshotsRequest{})
+		}},
+		{"CreateVolume of a snapshot", func() (proto.Message, error) {
+			r := createRequest("restored")
+			fromSnapshot("snap")(r)
+			bytes(32 * mib)(r)
+			return n.controller.CreateVolume(n.ctx(), r)
+		}},
+		{"CreateVolume of a volume", func() (proto.Message, error) {
+			r := createRequest("clone")
+			fromVolume(id)(r)
+			bytes(32 * mib)(r)
+			return n.controller.CreateVolume(n.ctx(), r)
+		}},
+		{"DeleteSnapshot", func() (proto.Message, error) {
+			return n.controller.DeleteSnapshot(n.ctx(), &csi.DeleteSnapshotRequest{SnapshotId: "snap"})
+		}},
+		{"DeleteVolume of the restored", func() (proto.Message, error) {
+			return n.controller.DeleteVolume(n.ctx(), &csi.DeleteVolumeRequest{VolumeId: "restored"})
+		}},
+		{"DeleteVolume of the clone", func() (proto.Message, error) {
+			return n.controller.DeleteVolume(n.ctx(), &csi.DeleteVolumeRequest{VolumeId: "clone"})
+		}},
 		{"ControllerGetVolumeHealth", func() (proto.Message, error) {
 			return n.controller.ControllerGetVolumeHealth(n.ctx(), &csi.ControllerGetVolumeHealthRequest{VolumeId: id})
 		}},

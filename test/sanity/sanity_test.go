@@ -135,6 +135,13 @@ func (t *target) isEmpty(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	snapshots, err := csi.NewControllerClient(conn).ListSnapshots(ctx, &csi.ListSnapshotsRequest{})
+	if err == nil && len(snapshots.GetEntries()) > 0 {
+		err = fmt.Errorf("snapshots are left: %v", snapshots.GetEntries())
+	}
+	if err != nil {
+		return err
+	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err == nil && strings.Contains(string(mounts), t.kubeletDir()+"/") {
 		err = fmt.Errorf("mounts are left below %s:\n%s", t.kubeletDir(), mounts)

@@ -31,7 +31,13 @@ const data = "data"
 // Engine makes directory volumes in one pool.
 type Engine struct {
 	method method
+	// copies has room for those that go on at the same time; the others wait.
+	copies chan struct{}
 }
+
+// maxCopies is how many volumes and snapshots are copied file by file at a time
+// in one pool. Each has several files under way.
+const maxCopies = 4
 
 // method is how the directories of a pool are made and limited. Its calls get
 // the item, or the open data directory of a volume.
@@ -42,6 +48,19 @@ type method interface {
 	make(item *safepath.Dir, bytes int64, on bool) (engine.Volume, error)
 	// convert makes data of the directory src, limited.
 	convert(ctx context.Context, item *safepath.Dir, src engine.Entry, bytes int64, moving func(engine.Volume) error) (engine.Volume, error)
+	// atomic tells whether snapshot works for directories that make has made.
+	atomic() bool
+	// snapshot makes data of what the directory from holds at one instant; false
+	// where that cannot be. Nothing limits it.
+	snapshot(item, from *safepath.Dir, readOnly bool) (bool, error)
+	// seal ends the making of a snapshot, copied or not, so that nobody writes to
+	// it. It tells what dir holds in bytes, -1 where nobody counts.
+	seal(dir *safepath.Dir, copied bool) (held int64, err error)
+	// limit limits a directory that was filled by a snapshot, and holds content.
+	limit(dir *safepath.Dir, bytes int64) error
+	// fits fails with an error that is errno.NoSpace when a directory that was
+	// filled, copied or not, holds more than that.
+	fits(dir *safepath.Dir, bytes int64, copied bool) error
 	// apply sets the limit of an enforced volume.
 	apply(dir *safepath.Dir, v engine.Volume) error
 	// lift lets the directory of an enforced volume go unlimited, relimit undoes
@@ -79,7 +98,7 @@ func Open(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open engine %s: %w", Name, err)
 	}
-	return &Engine{method: m}, nil
+	return &Engine{method: m, copies: make(chan struct{}, maxCopies)}, nil
 }
 
 func openMethod(o Options) (method, error) {
@@ -99,8 +118,11 @@ func (e *Engine) Name() string { return Name }
 func (e *Engine) Enforcement() engine.Enforcement { return e.method.enforcement() }
 
 // Create implements engine.Engine.
-func (e *Engine) Create(_ context.Context, item *safepath.Dir, spec engine.Spec) (engine.Volume, error) {
+func (e *Engine) Create(ctx context.Context, item *safepath.Dir, spec engine.Spec, from *engine.Source) (engine.Volume, error) {
 	on := e.method.enforcement().On() && spec.Enforce != engine.None
+	if from != nil {
+		return e.fill(ctx, item, *from, spec.Bytes, on)
+	}
 	v, err := e.method.make(item, spec.Bytes, on)
 	if err != nil {
 		return v, fmt.Errorf("make directory: %w", err)

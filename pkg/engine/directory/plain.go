@@ -23,6 +23,16 @@ func (p plain) convert(context.Context, *safepath.Dir, engine.Entry, int64, func
 	return engine.Volume{}, fmt.Errorf("%w: %s", ErrNoQuota, p.reason)
 }
 
+func (plain) atomic() bool { return false }
+
+func (plain) snapshot(*safepath.Dir, *safepath.Dir, bool) (bool, error) { return false, nil }
+
+func (plain) seal(*safepath.Dir, bool) (int64, error) { return -1, nil }
+
+func (plain) limit(*safepath.Dir, int64) error { return nil }
+
+func (plain) fits(*safepath.Dir, int64, bool) error { return nil }
+
 // apply is asked of a volume that was made while its pool had quotas.
 func (p plain) apply(*safepath.Dir, engine.Volume) error {
 	return fmt.Errorf("%w: %s", ErrNoQuota, p.reason)

@@ -118,6 +118,17 @@ func (p *projects) convert(ctx context.Context, item *safepath.Dir, src engine.E
 	return v, nil
 }
 
+func (p *projects) atomic() bool { return false }
+
+func (p *projects) snapshot(*safepath.Dir, *safepath.Dir, bool) (bool, error) { return false, nil }
+
+func (p *projects) seal(*safepath.Dir, bool) (int64, error) { return -1, nil }
+
+func (p *projects) limit(*safepath.Dir, int64) error { return nil }
+
+// fits has nothing to do: what a copy writes, or shares, is counted as it goes.
+func (p *projects) fits(*safepath.Dir, int64, bool) error { return nil }
+
 func (p *projects) apply(_ *safepath.Dir, v engine.Volume) error {
 	return p.quota.SetLimit(v.Project, v.Bytes)
 }

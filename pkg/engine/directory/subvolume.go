@@ -96,6 +96,71 @@ func (s *subvolumes) make(item *safepath.Dir, bytes int64, on bool) (engine.Volu
 	return v, btrfs.SetLimit(dir.FD(), bytes)
 }
 
+func (s *subvolumes) atomic() bool { return true }
+
+// snapshot works for a subvolume of the same filesystem. A volume whose data is
+// a plain directory (adopted, or restored file by file) has to be copied.
+func (s *subvolumes) snapshot(item, from *safepath.Dir, readOnly bool) (bool, error) {
+	is, err := btrfs.IsSubvolume(from.FD())
+	if err != nil || !is {
+		return false, err
+	}
+	if err := nested(from); err != nil {
+		return false, err
+	}
+	err = btrfs.Snapshot(from.FD(), item.FD(), data, readOnly)
+	if errno.CrossDevice(err) {
+		return false, nil
+	}
+	// Again: one that was made meanwhile would be missing, too.
+	if err == nil {
+		err = nested(from)
+	}
+	if err != nil || readOnly || s.off != "" {
+		return true, err
+	}
+	dir, err := item.OpenDir(data)
+	if err != nil {
+		return true, err
+	}
+	defer dir.Close()                        //nolint:errcheck // durable with the item
+	return true, btrfs.SetLimit(dir.FD(), 0) // the kernel has passed on the source's
+}
+
+func nested(dir *safepath.Dir) error {
+	children, err := btrfs.Children(dir.FD())
+	if err == nil && len(children) > 0 {
+		err = fmt.Errorf("%w (%d; `btrfs subvolume list -o` shows them); delete them, or copy what they hold into directories", engine.ErrNested, len(children))
+	}
+	return err
+}
+
+func (s *subvolumes) seal(dir *safepath.Dir, copied bool) (int64, error) {
+	if copied {
+		return -1, btrfs.SetReadOnly(dir.FD(), true)
+	}
+	if s.off != "" {
+		return -1, nil
+	}
+	u, err := btrfs.ReadUsage(dir.FD()) // as of the commit that ended the snapshot
+	if err != nil {
+		return -1, nil //nolint:nilerr // quotas were switched off
+	}
+	return u.Referenced, nil
+}
+
+func (s *subvolumes) limit(dir *safepath.Dir, bytes int64) error {
+	return btrfs.SetLimit(dir.FD(), bytes)
+}
+
+// fits is needed after a copy, too: its limit does not stop shared blocks.
+func (s *subvolumes) fits(dir *safepath.Dir, bytes int64, copied bool) error {
+	if copied {
+		return fits(dir, bytes)
+	}
+	return fitsCommitted(dir, bytes)
+}
+
 // convert copies, sharing the data: a directory cannot become a subvolume.
 func (s *subvolumes) convert(ctx context.Context, item *safepath.Dir, src engine.Entry, bytes int64, _ func(engine.Volume) error) (engine.Volume, error) {
 	if s.off != "" {
@@ -131,6 +196,10 @@ func fits(dir *safepath.Dir, bytes int64) error {
 	if err := btrfs.Commit(dir.FD()); err != nil { // usage is told as of the last commit
 		return err
 	}
+	return fitsCommitted(dir, bytes)
+}
+
+func fitsCommitted(dir *safepath.Dir, bytes int64) error {
 	u, err := btrfs.ReadUsage(dir.FD())
 	if err == nil && u.Referenced > bytes {
 		err = fmt.Errorf("%w: %d bytes", errno.ErrNoSpace, u.Referenced)
@@ -186,7 +255,7 @@ func (s *subvolumes) usage(dir *safepath.Dir, v engine.Volume) (engine.Usage, er
 		return engine.Usage{}, err
 	}
 	return engine.Usage{
-		BytesTotal: v.Bytes, BytesUsed: u.Referenced,
+		BytesTotal: v.Bytes, BytesUsed: u.Referenced, BytesShared: max(0, u.Referenced-u.Exclusive),
 		BytesAvailable: max(0, min(v.Bytes-u.Referenced, space.BytesAvailable)),
 		InodesTotal:    -1, InodesUsed: -1, InodesAvailable: -1,
 		Own: true,

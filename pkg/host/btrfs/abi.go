@@ -45,6 +45,13 @@ type (
 		fd   int64
 		name [4088]byte
 	}
+	volArgsV2 struct {
+		fd      int64
+		transID uint64
+		flags   uint64
+		_       [4]uint64
+		name    [4040]byte
+	}
 	qgroupLimit struct {
 		flags, maxReferenced, maxExclusive, rsvReferenced, rsvExclusive uint64
 	}
@@ -89,6 +96,7 @@ var (
 	iocTreeSearchV2   = iowr(17, unsafe.Sizeof(searchArgsV2{}))
 	iocInoLookup      = iowr(18, unsafe.Sizeof(inoLookupArgs{}))
 	iocWaitSync       = iow(22, 8)
+	iocSnapCreateV2   = iow(23, unsafe.Sizeof(volArgsV2{}))
 	iocStartSync      = ior(24, 8)
 	iocSubvolGetFlags = ior(25, 8)
 	iocSubvolSetFlags = iow(26, 8)

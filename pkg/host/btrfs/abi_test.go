@@ -12,6 +12,7 @@ func TestLayouts(t *testing.T) {
 		got, want uintptr
 	}{
 		{"btrfs_ioctl_vol_args", unsafe.Sizeof(volArgs{}), 4096},
+		{"btrfs_ioctl_vol_args_v2", unsafe.Sizeof(volArgsV2{}), 4096},
 		{"btrfs_ioctl_qgroup_limit_args", unsafe.Sizeof(qgroupLimitArgs{}), 48},
 		{"btrfs_ioctl_qgroup_create_args", unsafe.Sizeof(qgroupCreateArgs{}), 16},
 		{"btrfs_ioctl_quota_ctl_args", unsafe.Sizeof(quotaCtlArgs{}), 16},
@@ -24,6 +25,7 @@ func TestLayouts(t *testing.T) {
 		{"BTRFS_IOC_SNAP_DESTROY", iocSnapDestroy, 0x5000940f},
 		{"BTRFS_IOC_TREE_SEARCH_V2", iocTreeSearchV2, 0xc0709411},
 		{"BTRFS_IOC_INO_LOOKUP", iocInoLookup, 0xd0009412},
+		{"BTRFS_IOC_SNAP_CREATE_V2", iocSnapCreateV2, 0x50009417},
 		{"BTRFS_IOC_START_SYNC", iocStartSync, 0x80089418},
 		{"BTRFS_IOC_WAIT_SYNC", iocWaitSync, 0x40089416},
 		{"BTRFS_IOC_SUBVOL_GETFLAGS", iocSubvolGetFlags, 0x80089419},

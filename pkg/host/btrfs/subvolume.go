@@ -42,6 +42,30 @@ func CreateSubvolume(parent int, name string) error {
 	return nil
 }
 
+// Snapshot makes the subvolume called name in the directory parent, with what
+// the subvolume source, an open root directory, holds at one instant; written
+// data of source that was not on the disk yet is written before. With quotas on,
+// its qgroup starts with the numbers and the limit of source's, as of this call.
+// It is durable after Commit.
+//
+// What is nested in source is an empty directory in the snapshot. The error Is
+// fs.ErrExist when the name is taken, EXDEV when parent is on another filesystem,
+// EINVAL when source is not the root of a subvolume.
+func Snapshot(source, parent int, name string, readOnly bool) error {
+	if err := oneName(name); err != nil {
+		return fmt.Errorf("snapshot as %s: %w", name, err)
+	}
+	args := volArgsV2{fd: int64(source)}
+	if readOnly {
+		args.flags = subvolReadOnly
+	}
+	copy(args.name[:], name)
+	if err := ioctl(parent, iocSnapCreateV2, &args); err != nil {
+		return fmt.Errorf("snapshot as %s: %w", name, err)
+	}
+	return nil
+}
+
 // DeleteSubvolume removes the subvolume called name from the directory parent,
 // read-only or not, in a time that does not depend on what it holds: the kernel
 // frees the content in the background. It is durable after Commit.
@@ -118,15 +142,22 @@ func treeID(fd int) (uint64, error) {
 }
 
 func byName(parent int, name string, request uintptr) error {
+	if err := oneName(name); err != nil {
+		return err
+	}
+	var args volArgs
+	copy(args.name[:], name)
+	return ioctl(parent, request, &args)
+}
+
+func oneName(name string) error {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
 		return fmt.Errorf("%w: not a single name", fs.ErrInvalid)
 	}
 	if len(name) > unix.NAME_MAX {
 		return unix.ENAMETOOLONG
 	}
-	var args volArgs
-	copy(args.name[:], name)
-	return ioctl(parent, request, &args)
+	return nil
 }
 
 func clearReadOnly(parent int, name string) bool {

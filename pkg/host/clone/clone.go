@@ -24,6 +24,9 @@ import (
 // and Always was asked for.
 var ErrNoReflink = errors.New("filesystem cannot share blocks between files")
 
+// ErrMoved: a directory of the original was moved while the walk was below it.
+var ErrMoved = dirstack.ErrMoved
+
 // Reflink says whether the copies share blocks with their originals.
 type Reflink int
 
@@ -51,6 +54,7 @@ type Stats struct {
 	Dirs      int64 // without the root
 	Bytes     int64 // sizes of regular files, holes included, hard-linked ones once
 	Reflinked int64 // regular files that share their blocks with the original
+	Allocated int64 // blocks of the original's regular files in bytes, hard-linked ones once
 }
 
 const (
@@ -68,7 +72,7 @@ const (
 // Something mounted in src is left out; a directory stands for it. Files that
 // vanish meanwhile are left out. A file that is written meanwhile is copied in
 // some state between; with reflinks each file by itself is copied as of one moment.
-// A directory that is moved while the walk is deep below it is an error.
+// A directory that is moved while the walk is deep below it is an ErrMoved.
 //
 // On error, or when ctx ends, part of the copy is left in dst for the caller to
 // remove; the Stats count it. The error Is fs.ErrExist when dst is not empty,
@@ -102,7 +106,7 @@ type cloner struct {
 	pending  sync.WaitGroup // jobs
 	links    links
 
-	files, dirs, bytes, reflinked atomic.Int64
+	files, dirs, bytes, reflinked, allocated atomic.Int64
 
 	noReflink, noCopyRange atomic.Bool // found out by trying
 }
@@ -159,7 +163,7 @@ func (c *cloner) run(ctx context.Context) error {
 }
 
 func (c *cloner) stats() Stats {
-	return Stats{Files: c.files.Load(), Dirs: c.dirs.Load(), Bytes: c.bytes.Load(), Reflinked: c.reflinked.Load()}
+	return Stats{Files: c.files.Load(), Dirs: c.dirs.Load(), Bytes: c.bytes.Load(), Reflinked: c.reflinked.Load(), Allocated: c.allocated.Load()}
 }
 
 // reportProgress returns the function that ends it.

@@ -69,7 +69,7 @@ func TestTree(t *testing.T) {
 			mkdirs(t, src, dst)
 			makeTree(t, src)
 			must(t, unix.Setxattr(src, "trusted.hostvol", []byte("record"), 0))
-			must(t, unix.Setxattr(dst, "system.posix_acl_default", acl(7, 7, 7, 7, 7), 0))
+			must(t, unix.Setxattr(dst, "system.posix_acl_default", hosttest.ACL(7, 7, 7, 7, 7), 0))
 			stats, err := tree(t, src, dst, c.o)
 			must(t, err)
 			if _, err := unix.Getxattr(dst, "trusted.hostvol", nil); !errors.Is(err, unix.ENODATA) {
@@ -80,6 +80,9 @@ func TestTree(t *testing.T) {
 			want := int64(0)
 			if c.shared {
 				want = 200 + 10 // of many, and the other regular files with content
+			}
+			if stats.Allocated < 60000 || stats.Allocated > 4<<20 {
+				t.Errorf("%d bytes are allocated", stats.Allocated)
 			}
 			if stats.Reflinked != want || stats.Dirs != 7 || stats.Files != 200+22 || stats.Bytes < 1<<30+64<<20 {
 				t.Errorf("stats %+v, want %d reflinked", stats, want)

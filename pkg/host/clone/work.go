@@ -136,6 +136,7 @@ func (c *cloner) copyFile(ctx context.Context, b *buffers, e entry, path int, st
 	if err := c.copyContent(ctx, b, e, src, dst, st); err != nil {
 		return err
 	}
+	c.allocated.Add(st.Blocks * 512)
 	return b.copyInode(src, dst, st)
 }
 

@@ -1,0 +1,60 @@
+package engine
+
+import (
+	"errors"
+
+	"github.com/hostvol/hostvol/pkg/host/safepath"
+)
+
+// Consistency is what a snapshot shows of a volume that is written meanwhile.
+type Consistency string
+
+const (
+	// Atomic: the whole volume at one instant, as a power cut would leave it.
+	Atomic Consistency = "atomic"
+	// BestEffort: each file as it was at some moment while the snapshot was made,
+	// and a file that is written at that very moment in some state between.
+	BestEffort Consistency = "best-effort"
+)
+
+// Consistencies lists them all, for messages.
+func Consistencies() []Consistency { return []Consistency{Atomic, BestEffort} }
+
+// Why content cannot be copied.
+var (
+	// ErrNotAtomic: only a copy that takes its time is possible.
+	ErrNotAtomic = errors.New("no snapshot of one instant is possible")
+	// ErrNested: a volume with subvolumes inside has no snapshot, since they would
+	// be missing in it.
+	ErrNested = errors.New("subvolumes are nested in the volume")
+	// ErrChanging: a directory was moved under a copy. Another try may succeed.
+	ErrChanging = errors.New("directories of the source were moved while it was copied; try again")
+)
+
+// Source is the content that a new volume or snapshot starts with.
+type Source struct {
+	// Dir is what Attach gives of it. It may lie on another filesystem, and others
+	// may write to it.
+	Dir *safepath.Dir
+	// Within is the size in bytes within which a limit has kept the content, 0 for
+	// none. The kernel may count a little more.
+	Within int64
+	// Progress, if set, is called now and then, and once at the end, with what has
+	// been copied so far. A snapshot of one instant copies nothing.
+	Progress func(Progress)
+}
+
+// Progress is how far a copy has come: files of all kinds, and the sizes of the
+// regular ones in bytes.
+type Progress struct{ Files, Bytes int64 }
+
+// Cut is what a snapshot is.
+type Cut struct {
+	// Method is how it was made: "btrfs-snapshot", "reflink" or "copy".
+	Method string
+	// Consistency that was reached.
+	Consistency Consistency
+	// Held is what it takes on its own in bytes, once nothing is shared any more;
+	// -1 where nobody counts.
+	Held int64
+}

@@ -1,0 +1,142 @@
+package volume
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hostvol/hostvol/pkg/engine"
+	"github.com/hostvol/hostvol/pkg/host/safepath"
+	"github.com/hostvol/hostvol/pkg/pool"
+)
+
+// Content names what a new volume starts with: a snapshot or a volume, by its
+// handle. The zero value is nothing.
+type Content struct {
+	Snapshot, Volume string
+}
+
+// none tells that a volume is to be empty.
+func (c Content) none() bool { return c == Content{} }
+
+// String implements fmt.Stringer.
+func (c Content) String() string {
+	if c.Snapshot != "" {
+		return "snapshot " + c.Snapshot
+	}
+	return "volume " + c.Volume
+}
+
+// from takes the handle apart. A foreign handle is ErrExhausted in distributed
+// mode: the node that has the source can make the volume.
+func (s *Service) from(c Content) (pool.From, error) {
+	handle := c.Snapshot + c.Volume
+	id, ours := s.local(handle)
+	switch {
+	case c.none():
+		return pool.From{}, nil
+	case !ours && foreign(handle):
+		return pool.From{}, s.elsewhere(ErrNotFound, "%s belongs to another node than %s; the pod must run there", c, s.opts.NodeID)
+	case !ours:
+		return pool.From{}, kind(ErrNotFound, "%s on node %s", c, s.opts.NodeID)
+	case c.Snapshot != "":
+		return pool.From{Snapshot: id}, nil
+	}
+	return pool.From{Volume: id}, nil
+}
+
+// content is what the CO is given for the source of a volume.
+func (s *Service) content(f pool.From) Content {
+	switch {
+	case f.Snapshot != "":
+		return Content{Snapshot: s.handle(f.Snapshot)}
+	case f.Volume != "":
+		return Content{Volume: s.handle(f.Volume)}
+	}
+	return Content{}
+}
+
+// keyOf is what locks and copies know a source by.
+func keyOf(f pool.From) string {
+	if f.Snapshot != "" {
+		return snapshotKey(f.Snapshot)
+	}
+	return volumeKey(f.Volume)
+}
+
+// contentOf is keyOf for messages.
+func contentOf(f pool.From) string {
+	if f == (pool.From{}) {
+		return "nothing"
+	}
+	return keyOf(f)
+}
+
+func volumeKey(id string) string   { return "volume " + id }
+func snapshotKey(id string) string { return "snapshot " + id }
+
+// origin is a source that is pinned and found.
+type origin struct {
+	pool  *pool.Pool
+	rec   pool.Record
+	unpin func()
+}
+
+// pinned finds a source and keeps it from being deleted. It is ErrNotFound only
+// when no pool that is not open can have it.
+func (s *Service) pinned(f pool.From) (origin, error) {
+	unpin, err := s.locks.pin(keyOf(f))
+	if err != nil {
+		return origin{}, err
+	}
+	o := origin{unpin: unpin}
+	if f.Snapshot != "" {
+		o.pool, o.rec, err = s.findSnapshot(f.Snapshot)
+	} else {
+		o.pool, o.rec, err = s.find(f.Volume)
+	}
+	if errors.Is(err, ErrNotFound) {
+		if unsure := s.sureOf(keyOf(f)); unsure != nil {
+			err = unsure
+		}
+	}
+	if err == nil && !owned(o.rec) {
+		err = kind(ErrNotFound, "%w", notTheCOs(o.rec))
+	}
+	if err != nil {
+		unpin()
+		return origin{}, err
+	}
+	return o, nil
+}
+
+// within is the size within which a limit has kept the content, 0 for none.
+func (o origin) within() int64 {
+	if o.rec.Enforced || o.rec.Snapshot != nil && o.rec.Snapshot.Limited {
+		return o.rec.Bytes
+	}
+	return 0
+}
+
+// open opens the content of a source.
+func (o origin) open(ctx context.Context) (*safepath.Dir, error) {
+	open := o.pool.OpenItem
+	if o.rec.Snapshot != nil {
+		open = o.pool.OpenSnapshot
+	}
+	item, err := open(o.rec.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer item.Close() //nolint:errcheck // read only
+	return o.pool.Engine(o.rec.Engine).Attach(ctx, item)
+}
+
+// with opens the content of a source for a copy by the engine.
+func (o origin) with(ctx context.Context, j *copying, use func(engine.Source) error) error {
+	dir, err := o.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer dir.Close() //nolint:errcheck // read only
+	return use(engine.Source{Dir: dir, Within: o.within(), Progress: j.progress})
+}
