@@ -1,4 +1,4 @@
-// Package measure takes the figures of docs/performance.md on a real cluster
+// Package measure takes the figures of the report that make e2e prints on a real cluster
 // with the manifests as users apply them, and writes them to out/e2e/report.md.
 package measure
 

@@ -14,7 +14,7 @@ import (
 	"github.com/hostvol/hostvol/test/e2e/cluster"
 )
 
-// Targets, from the project's plan: see docs/performance.md for others' figures.
+// Targets, from the project's plan: see the report that make e2e prints for others' figures.
 const (
 	boundTarget    = 0.8 // seconds from a claim to a bound one, median
 	manyTarget     = 60  // seconds for many claims at once
