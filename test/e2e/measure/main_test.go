@@ -1,5 +1,5 @@
-// Package measure takes the figures of the report that make e2e prints on a real cluster
-// with the manifests as users apply them, and writes them to out/e2e/report.md.
+// Package measure takes figures on a real cluster, with the manifests as users
+// apply them, prints them and keeps them in out/e2e/report.md.
 package measure
 
 import (
