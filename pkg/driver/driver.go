@@ -31,6 +31,8 @@ type Driver struct {
 
 	opts    Options
 	volumes *volume.Service
+	// refusals are the growths that this node has refused.
+	refusals refusals
 	// here is where all volumes are; answers share it.
 	here []*csi.Topology
 	// hereEncoded is the same as a part of an encoded csi.Volume.

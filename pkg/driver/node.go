@@ -4,8 +4,6 @@ import (
 	"context"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/hostvol/hostvol/pkg/volume"
 )
@@ -57,6 +55,9 @@ func (d *Driver) NodePublishVolume(ctx context.Context, r *csi.NodePublishVolume
 		Flags:         r.GetVolumeCapability().GetMount().GetMountFlags(),
 		Context:       r.GetVolumeContext(),
 	})
+	if err == nil {
+		d.refusals.published(r.GetVolumeId())
+	}
 	return &csi.NodePublishVolumeResponse{}, toStatus(err)
 }
 
@@ -68,6 +69,7 @@ func (d *Driver) NodeUnpublishVolume(ctx context.Context, r *csi.NodeUnpublishVo
 	case r.GetTargetPath() == "":
 		return nil, missing("target_path")
 	}
+	d.refusals.forget(r.GetVolumeId())
 	return &csi.NodeUnpublishVolumeResponse{}, toStatus(d.volumes.Unpublish(ctx, r.GetVolumeId(), r.GetTargetPath()))
 }
 
@@ -93,11 +95,8 @@ func (d *Driver) NodeGetVolumeStats(ctx context.Context, r *csi.NodeGetVolumeSta
 }
 
 // NodeExpandVolume implements csi.NodeServer. In single mode the controller has
-// done it all by then. In distributed mode this is where a volume grows, and a
-// growth that does not fit is OUT_OF_RANGE, which the kubelet takes for
-// infeasible: it tells so at the pod and at the claim, lets pods start, and the
-// claim may ask for less. On FAILED_PRECONDITION it would say nothing and never
-// try again, on any other code no pod of the volume would start.
+// done it all by then. In distributed mode this is where a volume grows; see
+// refusals for the codes of a growth that does not fit.
 func (d *Driver) NodeExpandVolume(ctx context.Context, r *csi.NodeExpandVolumeRequest) (*csi.NodeExpandVolumeResponse, error) {
 	switch {
 	case r.GetVolumeId() == "":
@@ -117,13 +116,13 @@ func (d *Driver) NodeExpandVolume(ctx context.Context, r *csi.NodeExpandVolumeRe
 		}
 	}
 	v, err := d.volumes.Expand(ctx, r.GetVolumeId(), sizeOf(r.GetCapacityRange()))
-	err = toStatus(err)
-	if d.volumes.Distributed() && status.Code(err) == codes.ResourceExhausted {
-		err = status.Error(codes.OutOfRange, status.Convert(err).Message())
-	}
-	if err != nil {
+	if err := toStatus(err); err != nil {
+		if d.volumes.Distributed() {
+			err = d.refusals.code(r.GetVolumeId(), err)
+		}
 		return nil, err
 	}
+	d.refusals.forget(r.GetVolumeId())
 	return &csi.NodeExpandVolumeResponse{CapacityBytes: v.Bytes}, nil
 }
 

@@ -101,7 +101,7 @@ func TestExpansionOnTheNode(t *testing.T) {
 		t.Errorf("%v %v", v, err)
 	}
 	n.volume("other", bytes(60*mib))
-	want(t, expand(64*mib), codes.OutOfRange, "available") // on any other code the pod would not start
+	want(t, expand(64*mib), codes.OutOfRange, "available") // the kubelet says so at the claim
 	want(t, expand(1<<50), codes.OutOfRange)
 	want(t, expand(-1), codes.InvalidArgument)
 	n.unmounted(handle, target)

@@ -108,11 +108,11 @@ func (s *Story) keepEvidence() {
 		}
 	}
 	for name, args := range map[string][]string{
-		"objects.txt":  {"-n", s.Namespace, "get", "pods,pvc,events", "-o", "wide", "--sort-by=.metadata.creationTimestamp"},
+		"objects.txt":  {"-n", s.Namespace, "get", "pods,pvc,events", "-o", "wide"},
 		"objects.yaml": {"-n", s.Namespace, "get", "pods,pvc", "-o", "yaml"},
 		"cluster.txt":  {"get", "nodes,pv,volumeattachments,csinodes,storageclasses", "-o", "wide"},
 		"capacity.txt": {"-n", System, "get", "csistoragecapacities", "-o", "yaml"},
-		"driver.txt":   {"-n", System, "get", "pods,events", "-o", "wide", "--sort-by=.metadata.creationTimestamp"},
+		"driver.txt":   {"-n", System, "get", "pods,events", "-o", "wide"},
 	} {
 		out, err := Kubectl(args...)
 		write(name, out, err)

@@ -127,10 +127,30 @@ func TestGrowthThatDoesNotFit(t *testing.T) {
 	s.Grow("data", "100Gi")
 	s.Event("more than the pool can ever hold", 2*time.Minute)
 	s.In("writer", "echo still >/data/file")
-	s.DeletePod("writer")
-	s.Pod("writer", "data") // what cannot grow must not keep a pod from starting
-	s.Ready("writer")
 	s.Grow("data", "64Mi")
 	s.Capacity("data", "64Mi", 3*time.Minute)
 	s.In("writer", "dd if=/dev/zero of=/data/big bs=1M count=48 conv=fsync")
+}
+
+// A growth that does not fit does not keep a pod from starting.
+func TestPodStartsWhoseVolumeCannotGrow(t *testing.T) {
+	s := begin(t)
+	s.Claim("data", "32Mi")
+	s.Pod("writer", "data")
+	s.Ready("writer")
+	s.In("writer", "echo still >/data/file")
+	s.DeletePod("writer")
+	s.Grow("data", "100Gi")
+	s.Pod("writer", "data")
+	s.Ready("writer")
+	if got := s.In("writer", "cat /data/file"); got != "still" {
+		t.Errorf("it reads %q", got)
+	}
+	// While the pod runs the kubelet does not ask again; with the next pod it
+	// does, and finds that the claim asks for less by now.
+	s.Grow("data", "64Mi")
+	s.DeletePod("writer")
+	s.Pod("writer", "data")
+	s.Ready("writer")
+	s.Capacity("data", "64Mi", 3*time.Minute)
 }

@@ -156,6 +156,6 @@ func TestInlineVolumesAreOff(t *testing.T) {
 	s.Pod("worker", "", cluster.WithVolume("scratch", "/data", corev1.VolumeSource{
 		CSI: &corev1.CSIVolumeSource{Driver: cluster.Driver, VolumeAttributes: map[string]string{"size": "32Mi"}},
 	}))
-	s.Event("does not support", time.Minute)
+	s.Event(`"Ephemeral" not supported by driver`, time.Minute)
 	s.DeletePod("worker")
 }

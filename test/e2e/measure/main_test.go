@@ -1,5 +1,5 @@
-// Package measure takes the figures of docs/performance.md on a real cluster
-// with the manifests as users apply them, and writes them to out/e2e/report.md.
+// Package measure takes figures on a real cluster, with the manifests as users
+// apply them, prints them and keeps them in out/e2e/report.md.
 package measure
 
 import (
@@ -11,4 +11,4 @@ import (
 
 var c *cluster.Cluster
 
-func TestMain(m *testing.M) { os.Exit(cluster.Main(m, "deploy/kubernetes/distributed/core", &c)) }
+func TestMain(m *testing.M) { os.Exit(cluster.Main(m, "deploy/kubernetes/distributed", &c)) }

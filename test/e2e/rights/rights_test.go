@@ -51,6 +51,7 @@ func TestNoRightIsUnused(t *testing.T) {
 				used[r.Part+": "+r.Right()] = true
 			}
 			rights := rightsIn(t, filepath.Join("deploy/kubernetes", form, "core/rbac.yaml"))
+			rights = append(rights, rightsIn(t, "deploy/kubernetes/components/snapshots/common/rbac.yaml")...)
 			rare := 0
 			for _, r := range rights {
 				switch {
@@ -101,7 +102,8 @@ func rightsIn(t *testing.T, path string) []right {
 		if !slices.Contains([]string{"Role", "ClusterRole"}, r.Kind) {
 			continue
 		}
-		part := strings.Replace(r.Metadata.Name, "hostvol-", "csi-", 1)
+		// hostvol-provisioner and hostvol-provisioner-snapshots are both csi-provisioner's.
+		part := "csi-" + strings.Split(r.Metadata.Name, "-")[1]
 		for _, rule := range r.Rules {
 			for _, group := range rule.APIGroups {
 				for _, resource := range rule.Resources {

@@ -159,3 +159,23 @@ func TestZDriverDeleted(t *testing.T) {
 		return "none"
 	})
 }
+
+// A snapshot is restored, and a volume cloned.
+func TestSnapshotAndClone(t *testing.T) {
+	s := begin(t)
+	s.Claim("data", "32Mi")
+	s.Pod("writer", "data")
+	s.Ready("writer")
+	s.In("writer", "echo before >/data/file && sync")
+	s.Snapshot("cut", "data")
+	s.SnapshotReady("cut")
+	s.In("writer", "echo after >/data/file && sync")
+	s.Claim("restored", "32Mi", cluster.From("VolumeSnapshot", "cut"))
+	s.Claim("clone", "64Mi", cluster.From("PersistentVolumeClaim", "data"))
+	s.Pod("reader", "restored", cluster.WithClaim("clone", "/clone"))
+	s.Ready("reader")
+	if got := s.In("reader", "cat /data/file /clone/file"); got != "before\nafter" {
+		t.Errorf("restored and cloned: %q", got)
+	}
+	s.DeleteSnapshot("cut")
+}
