@@ -46,5 +46,6 @@ for package in "${packages[@]}"; do
 	# shellcheck disable=SC2086 # several arguments
 	go test -trimpath -count=1 -timeout 20m -parallel 6 -exec "$here/exec.sh" ${E2E_ARGS:-} "./$package" || failed+=("$package")
 done
+[ ! -e "$repository/out/e2e/report.md" ] || cat "$repository/out/e2e/report.md"
 [ ${#failed[@]} -eq 0 ] || fail "e2e tests failed: ${failed[*]}; logs are in out/e2e"
 say "e2e tests passed"

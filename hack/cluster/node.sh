@@ -26,7 +26,7 @@ create() {
 	kubeconfig "$home/kubelet.kubeconfig" "node-$node"
 	truncate -s 8G "$home/disk.img"
 	mkfs.btrfs -q "$home/disk.img" >/dev/null 2>&1 # says more than its -q lets expect
-	truncate -s 2G "$home/second.img"
+	truncate -s 512M "$home/second.img"
 	mkfs.ext4 -q "$home/second.img"
 	boot "$node"
 }

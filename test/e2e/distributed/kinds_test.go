@@ -53,8 +53,8 @@ func TestStaticVolumeOfAName(t *testing.T) {
 // never touched otherwise.
 func TestStaticVolumeOfAPath(t *testing.T) {
 	s := begin(t)
-	cluster.Node(t, "exec", "n3", "sh", "-c", "mkdir -p /mnt/second/static/photos && echo holiday >/mnt/second/static/photos/file")
-	s.Static("static-by-path", "photos", "n3", map[string]string{"path": "/mnt/second/static/photos"})
+	cluster.Node(t, "exec", "n2", "sh", "-c", "mkdir -p /mnt/second/static/photos && echo holiday >/mnt/second/static/photos/file")
+	s.Static("static-by-path", "photos", "n2", map[string]string{"path": "/mnt/second/static/photos"})
 	s.Claim("data", "1Gi", cluster.OfClass(""), cluster.OfVolume("static-by-path"))
 	s.Pod("reader", "data")
 	s.Ready("reader")
@@ -62,7 +62,7 @@ func TestStaticVolumeOfAPath(t *testing.T) {
 		t.Errorf("it reads %q", got)
 	}
 	s.DeletePod("reader")
-	if got := cluster.Node(t, "exec", "n3", "cat", "/mnt/second/static/photos/file"); got != "holiday" {
+	if got := cluster.Node(t, "exec", "n2", "cat", "/mnt/second/static/photos/file"); got != "holiday" {
 		t.Errorf("afterwards the directory holds %q", got)
 	}
 }

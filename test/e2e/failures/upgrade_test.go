@@ -30,10 +30,12 @@ func previous(t *testing.T) string {
 	return name + ":previous"
 }
 
+// setImage makes the driver run from another image, on all nodes at once.
 func setImage(t *testing.T, image string) {
 	t.Helper()
 	for _, args := range [][]string{
 		{"-n", cluster.System, "set", "image", "daemonset/hostvol", "hostvol=" + image},
+		{"-n", cluster.System, "delete", "pods", "-l", "app.kubernetes.io/component=driver"},
 		{"-n", cluster.System, "rollout", "status", "daemonset/hostvol", "--timeout=180s"},
 	} {
 		if _, err := cluster.Kubectl(args...); err != nil {

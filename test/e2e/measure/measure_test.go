@@ -23,7 +23,7 @@ const (
 	idleCPUTarget  = 0.1 // per cent of a processor
 	residentTarget = 40  // MiB
 	singles        = 30
-	idleTime       = 40 * time.Second
+	idleTime       = 30 * time.Second
 )
 
 // The figures that are printed at the end of the e2e tests.
@@ -49,7 +49,7 @@ func oneByOne(t *testing.T, r *report) {
 		s.VolumeGone(pv.Name, time.Minute)
 		gone = append(gone, time.Since(start))
 	}
-	for i := range singles / 4 {
+	for i := range singles / 5 {
 		name := fmt.Sprintf("pod-%03d", i)
 		start := time.Now()
 		s.Claim(name, "8Mi")

@@ -49,7 +49,6 @@ func (r *report) write() {
 	if err := os.WriteFile(filepath.Join(dir, "report.md"), []byte(text), 0o644); err != nil {
 		r.Fatal(err)
 	}
-	fmt.Println(text)
 }
 
 // times is a sample of durations.

@@ -9,10 +9,10 @@ import (
 	"github.com/hostvol/hostvol/test/e2e/cluster"
 )
 
-// containers are the processes of the driver's pod, by the names of their
+// containers are the processes of the driver's pod, by the names, of 15 characters, of their
 // executables.
 func containers() []string {
-	return []string{"hostvol", "csi-provisioner", "csi-resizer", "csi-node-driver"}
+	return []string{"hostvol", "csi-provisioner", "csi-resizer", "csi-snapshotter", "csi-node-driver"}
 }
 
 // usage is what one process has taken.
