@@ -2,9 +2,13 @@ package btrfs
 
 import (
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// commitPatience is the time after which a commit is helped.
+const commitPatience = 300 * time.Millisecond
 
 // Commit makes every change of the filesystem's tree done so far durable:
 // subvolumes, limits, names, attributes. It does not write out other files'
@@ -12,7 +16,27 @@ import (
 // together share one transaction. An error means that nothing may be
 // taken as durable; a filesystem that has gone read-only, for instance after
 // an aborted transaction, answers EROFS.
+//
+// The kernel (seen on 6.18) can lose the request while others commit by
+// themselves, as snapshots do: its thread then sleeps until the next commit in
+// turn, up to 30 s. So a commit that takes long is helped by syncfs, which does
+// the work in the calling thread; what comes of that is told by the wait.
 func Commit(fd int) error {
+	done := make(chan error, 1)
+	go func() { done <- startAndWait(fd) }()
+	patience := time.NewTicker(commitPatience)
+	defer patience.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-patience.C:
+			_ = unix.Syncfs(fd)
+		}
+	}
+}
+
+func startAndWait(fd int) error {
 	var transaction uint64
 	if err := ioctl(fd, iocStartSync, &transaction); err != nil {
 		return fmt.Errorf("start commit: %w", err)
