@@ -25,9 +25,14 @@ check_gofmt() {
 		return 1
 	}
 }
-check_vet() { go vet ./...; }
+check_vet() {
+	go vet ./... || return 1
+	# As the e2e tests are built, so that both share the build cache.
+	local module
+	for module in test/e2e hack/cluster/tools; do CGO_ENABLED=0 go -C "$module" vet -trimpath ./... || return 1; done
+}
 check_golangci() { .cache/bin/golangci-lint run ./...; }
-check_tidy() { go mod tidy -diff && go -C hack/dockerlint mod tidy -diff && go -C hack/manifests mod tidy -diff; }
+check_tidy() { go mod tidy -diff && go -C hack/dockerlint mod tidy -diff && go -C hack/manifests mod tidy -diff && go -C test/e2e mod tidy -diff && go -C hack/cluster/tools mod tidy -diff; }
 check_shell() { shell_scripts | xargs -r shellcheck -x; }
 check_dockerfile() { go -C hack/dockerlint run . ../..; }
 check_manifests() {

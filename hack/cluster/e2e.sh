@@ -43,8 +43,12 @@ failed=()
 cd "$repository/test/e2e"
 for package in "${packages[@]}"; do
 	say "e2e $package"
+	log=$repository/out/e2e/$package.log
 	# shellcheck disable=SC2086 # several arguments
-	go test -trimpath -count=1 -timeout 20m -parallel 6 -exec "$here/exec.sh" ${E2E_ARGS:-} "./$package" || failed+=("$package")
+	go test -trimpath -v -count=1 -timeout 20m -parallel 6 -exec "$here/exec.sh" ${E2E_ARGS:-} "./$package" >"$log" 2>&1 ||
+		failed+=("$package")
+	# The stories and what they complain of; all of it is in the log.
+	grep -Ev '^(=== |ok |PASS|$)' "$log" || true
 done
 [ ! -e "$repository/out/e2e/report.md" ] || cat "$repository/out/e2e/report.md"
 [ ${#failed[@]} -eq 0 ] || fail "e2e tests failed: ${failed[*]}; logs are in out/e2e"
