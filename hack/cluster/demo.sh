@@ -9,6 +9,8 @@ cd "$repository"
 example=deploy/examples/quick-start.yaml
 
 [ -e "$KUBECONFIG" ] || "$here/up.sh"
+[ -z "$(kubectl -n hostvol-system get statefulset hostvol --ignore-not-found -o name)" ] ||
+	fail "the driver's other form is installed there: make cluster-down, and once more"
 archive=$("$here/build.sh" driver)
 for node in $(node_names); do "$here/node.sh" load "$node" "$archive"; done
 

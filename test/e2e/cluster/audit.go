@@ -73,8 +73,8 @@ func auditLog() string { return filepath.Join(filepath.Dir(os.Getenv("KUBECONFIG
 // audit log on.
 func formsFile() string { return auditLog() + ".forms" }
 
-// noteForm is called when a form is installed.
-func noteForm(form string) error {
+// NoteForm is called before a form of the driver is installed.
+func NoteForm(form string) error {
 	log, err := os.ReadFile(auditLog())
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ func Install(kustomization string) error {
 	if single(kustomization) {
 		form = "single"
 	}
-	if err := noteForm(form); err != nil {
+	if err := NoteForm(form); err != nil {
 		return err
 	}
 	steps := [][]string{

@@ -30,6 +30,9 @@ func TestQuickStart(t *testing.T) {
 	if err := cluster.Uninstall(); err != nil {
 		t.Fatal(err)
 	}
+	if err := cluster.NoteForm("distributed"); err != nil {
+		t.Fatal(err)
+	}
 	page, err := os.ReadFile(filepath.Join(cluster.Root(), "docs/quick-start.md"))
 	if err != nil {
 		t.Fatal(err)
