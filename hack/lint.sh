@@ -37,7 +37,7 @@ check_shell() { shell_scripts | xargs -r shellcheck -x; }
 check_dockerfile() { go -C hack/dockerlint run . ../..; }
 check_manifests() {
 	local config
-	go -C hack/manifests run . ../.. || return 1
+	go -C hack/manifests run . ../.. && go -C hack/manifests test . >/dev/null || return 1
 	for config in deploy/kubernetes/base/config.yaml deploy/kubernetes/overlays/*/config.yaml; do
 		go run ./cmd/hostvol check-config "$config" >/dev/null || return 1
 	done

@@ -101,11 +101,26 @@ driver_image() {
 	echo "$images/hostvol-$version.tar"
 }
 
+# same MODULE DIRECTORY VERSION: what is pinned is what is built.
+same() {
+	local have
+	have=$(go -C "$here/$2" list -m -f '{{.Version}}' "$1")
+	[ "$have" = "$3" ] || fail "hack/versions.env has $3, hack/cluster/$2/go.mod builds $1 $have"
+}
+
 mkdir -p "$bin"
 if [ "${1:-}" = driver ]; then
 	driver_image "${@:2}"
 	exit
 fi
+csi=github.com/kubernetes-csi
+same k8s.io/kubernetes kube "v$KUBERNETES_VERSION"
+same $csi/external-provisioner/v6 sidecars "${CSI_PROVISIONER_IMAGE##*:}"
+same $csi/external-attacher/v4 sidecars "${CSI_ATTACHER_IMAGE##*:}"
+same $csi/external-resizer/v2 sidecars "${CSI_RESIZER_IMAGE##*:}"
+same $csi/external-snapshotter/v8 sidecars "${CSI_SNAPSHOTTER_IMAGE##*:}"
+same $csi/external-snapshotter/v8 sidecars "${SNAPSHOT_CONTROLLER_IMAGE##*:}"
+
 once debian "$here/build.sh" -- fetch_debian
 once tools "$here/tools/go.sum" "$here"/tools/*/*.go -- build_tools
 once kubernetes "$here/kube/go.mod" "$here/kube/go.sum" "$here/kube/main.go" -- build_kubernetes

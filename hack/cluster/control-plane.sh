@@ -24,7 +24,7 @@ arguments() {
 		echo --service-account-issuer=https://kubernetes.default.svc
 		echo --service-account-key-file="$run/pki/service-accounts.key"
 		echo --service-account-signing-key-file="$run/pki/service-accounts.key"
-		echo --audit-policy-file="$here/audit-policy.yaml" --audit-log-path="$run/audit.log" --audit-log-format=json
+		echo --audit-policy-file="$here/audit-policy.yaml" --audit-log-path="$run/audit.log" --audit-log-format=json --audit-log-maxsize=2000
 		;;
 	kube-controller-manager)
 		# A dead node is noticed after 10 s and not after 50, so that the tests need not wait. For each claim this
@@ -46,13 +46,13 @@ arguments() {
 }
 
 start() {
-	[ ! -e "$run/$1.pid" ] || fail "$1 runs already"
+	! process_of "$run/$1.pid" >/dev/null || fail "$1 runs already"
 	local words
 	read -r -d '' -a words < <(arguments "$1") || true
 	# A session of its own, so that it outlives the terminal.
 	setsid nsenter --net="/run/netns/$control_plane" -- "$bin/kubeall" "$1" "${words[@]}" \
 		>>"$run/log/$1.log" 2>&1 </dev/null &
-	echo $! >"$run/$1.pid"
+	note_process "$run/$1.pid" $!
 }
 
 case ${1:-} in

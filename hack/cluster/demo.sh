@@ -13,6 +13,7 @@ example=deploy/examples/quick-start.yaml
 	fail "the driver's other form is installed there: make cluster-down, and once more"
 archive=$("$here/build.sh" driver)
 for node in $(node_names); do "$here/node.sh" load "$node" "$archive"; done
+kubectl -n hostvol-system delete pods -l app.kubernetes.io/component=driver --ignore-not-found >/dev/null
 
 step() { printf '\n\033[1m%6.1fs  %s\033[0m\n' "$(awk "BEGIN { print $EPOCHREALTIME - $started }")" "$*"; }
 [ -t 1 ] || step() { printf '\n%6.1fs  %s\n' "$(awk "BEGIN { print $EPOCHREALTIME - $started }")" "$*"; }

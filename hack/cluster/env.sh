@@ -9,6 +9,13 @@ export PATH=$PATH:/usr/local/go/bin:/usr/sbin:/sbin
 
 # What is built stays in $store; what belongs to the running cluster is in $run and goes with it.
 store=${HOSTVOL_CLUSTER_STORE:-$repository/.cache/cluster}
+case $store in
+/*/*) ;;
+*)
+	echo "cluster: HOSTVOL_CLUSTER_STORE must be an absolute path of a directory of its own" >&2
+	exit 1
+	;;
+esac
 bin=$store/bin
 images=$store/images
 debian=$store/debian/root
@@ -46,7 +53,7 @@ in_node() {
 # init_of NODE: the pid, outside, of the process that is 1 inside.
 init_of() {
 	local keeper child
-	keeper=$(cat "$run/$1/keeper.pid" 2>/dev/null) || return 1
+	keeper=$(process_of "$run/$1/keeper.pid") || return 1
 	child=$(cat "/proc/$keeper/task/$keeper/children" 2>/dev/null) || return 1
 	[ -n "${child// /}" ] && echo "${child// /}"
 }
@@ -61,12 +68,25 @@ until_true() {
 	done
 }
 
-# end_process PIDFILE [SIGNAL]: ends what up.sh started and waits until it is gone.
+# A process is known by its pid, the time of its start and the boot: after a reboot the number is somebody else's.
+identity_of() { echo "$1 $(sed 's/.*) //' "/proc/$1/stat" | cut -d ' ' -f 20) $(cat /proc/sys/kernel/random/boot_id)"; }
+
+# note_process FILE PID: for process_of.
+note_process() { identity_of "$2" >"$1"; }
+
+# process_of FILE: the pid of the process that was noted, if it still runs.
+process_of() {
+	local noted
+	noted=$(cat "$1" 2>/dev/null) && [ "$noted" = "$(identity_of "${noted%% *}" 2>/dev/null)" ] && echo "${noted%% *}"
+}
+
+# end_process FILE: ends what was noted there and waits until it is gone.
 end_process() {
 	local pid
-	pid=$(cat "$1" 2>/dev/null) || return 0
-	kill -"${2:-KILL}" "$pid" 2>/dev/null || true
-	until_true 30 test ! -e "/proc/$pid" || fail "process $pid of $1 does not end"
+	if pid=$(process_of "$1"); then
+		kill -KILL "$pid" 2>/dev/null || true
+		until_true 30 test ! -e "/proc/$pid" || fail "process $pid of $1 does not end"
+	fi
 	rm -f "$1"
 }
 

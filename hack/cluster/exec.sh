@@ -5,5 +5,5 @@ set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/env.sh"
 need_root
 [ -e "$KUBECONFIG" ] || fail "there is no cluster: make cluster brings one up"
-export HOSTVOL_REPOSITORY=$repository HOSTVOL_CLUSTER_IMAGES=$images
+export HOSTVOL_REPOSITORY=$repository HOSTVOL_CLUSTER_STORE=$store
 exec nsenter --net="/run/netns/$control_plane" -- "$@"

@@ -37,23 +37,27 @@ start() {
 }
 
 boot() {
-	local node=$1 home=$run/$1 pid
+	local node=$1 home=$run/$1
 	! init_of "$node" >/dev/null || fail "node $node runs already"
 	rm -f "$home/keeper.pid" "$home/booted"
 	setsid nsenter --net="/run/netns/hostvol-$node" -- \
 		unshare --mount --propagation private --pid --fork --uts --kill-child=KILL -- \
 		"$here/node-init.sh" "$node" >>"$home/log/init.log" 2>&1 </dev/null &
-	pid=$!
-	echo $pid >"$home/keeper.pid"
+	note_process "$home/keeper.pid" $!
 }
 
 stop() {
-	local node=$1 child
-	child=$(init_of "$node") || return 0
-	end_process "$run/$node/keeper.pid"
-	until_true 60 test ! -e "/proc/$child" || fail "the processes of node $node do not end"
+	local node=$1 child disk
+	if child=$(init_of "$node"); then
+		end_process "$run/$node/keeper.pid"
+		until_true 60 test ! -e "/proc/$child" || fail "the processes of node $node do not end"
+	fi
 	remove_cgroups "$node"
+	for disk in disk second; do # the kernel lets go of them in its own time
+		until_true 30 not_attached "$run/$node/$disk.img" || fail "the loop device of $disk.img of node $node stays"
+	done
 }
+not_attached() { [ -z "$(losetup -j "$1" 2>/dev/null)" ]; }
 
 # remove_cgroups NODE: they outlive the processes.
 remove_cgroups() {

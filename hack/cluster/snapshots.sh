@@ -6,7 +6,10 @@ set -euo pipefail
 . "$(dirname "$0")/env.sh"
 
 directory() {
-	go -C "$here/sidecars" list -mod=mod -m -f '{{.Dir}}' "github.com/kubernetes-csi/external-snapshotter/$1@${CSI_SNAPSHOTTER_IMAGE##*:}"
+	local module="github.com/kubernetes-csi/external-snapshotter/$1@${CSI_SNAPSHOTTER_IMAGE##*:}" dir
+	dir=$(go -C "$here/sidecars" mod download -json "$module" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+	[ -d "$dir" ] || fail "cannot fetch $module"
+	echo "$dir"
 }
 crds=$(directory client/v8)/config/crd
 controller=$(directory v8)/deploy/kubernetes/snapshot-controller

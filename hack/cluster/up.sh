@@ -17,7 +17,7 @@ trap '[ $? = 0 ] || echo "cluster: not up; logs are in $run, make cluster-down c
 is_ready() { kubectl get node "$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' | grep -qx True; }
 
 # The kubelet sets these for the whole machine.
-for name in vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops; do
+for name in vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops kernel.keys.root_maxkeys kernel.keys.root_maxbytes; do
 	echo "$name=$(sysctl -n $name)"
 done >"$run/sysctl.before"
 

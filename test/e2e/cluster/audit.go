@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,24 +35,37 @@ func (r Request) Right() string {
 	return r.Verb + " " + resource
 }
 
-// Requests reads all that the driver's parts have asked since the cluster was
-// brought up, in order, as the apiserver's audit log has it.
+// Requests reads all that the driver's parts have asked since the first form of
+// the driver was noted, in order, as the apiserver's audit log has it.
 func Requests() ([]Request, error) {
 	file, err := os.Open(auditLog())
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
+	_, first, err := forms()
+	if err != nil {
+		return nil, err
+	}
 	var all []Request
-	lines := bufio.NewScanner(file)
-	lines.Buffer(nil, 1<<20)
-	for line := 0; lines.Scan(); line++ {
+	lines := bufio.NewReader(file)
+	for line := 0; ; line++ {
+		text, err := lines.ReadBytes('\n')
+		if err == io.EOF {
+			return all, nil // what has no end is being written
+		}
+		if err != nil {
+			return nil, err
+		}
+		if line < first {
+			continue
+		}
 		var e struct {
 			Stage, Verb, UserAgent string
 			ObjectRef              struct{ APIGroup, Resource, Subresource, Namespace, Name string }
 			ResponseStatus         struct{ Code int }
 		}
-		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+		if err := json.Unmarshal(text, &e); err != nil {
 			return nil, fmt.Errorf("audit log: %w", err)
 		}
 		// A watch is told at its start and again at its end.
@@ -64,7 +78,6 @@ func Requests() ([]Request, error) {
 			Namespace: e.ObjectRef.Namespace, Name: e.ObjectRef.Name, Part: part, Code: e.ResponseStatus.Code, line: line,
 		})
 	}
-	return all, lines.Err()
 }
 
 func auditLog() string { return filepath.Join(filepath.Dir(os.Getenv("KUBECONFIG")), "audit.log") }
@@ -87,33 +100,45 @@ func NoteForm(form string) error {
 	return errors.Join(err, file.Close())
 }
 
+// forms tells for each line of the audit log, up to the last note, which form
+// was installed; first is the line of the first note.
+func forms() (of []string, first int, err error) {
+	notes, err := os.ReadFile(formsFile())
+	if err != nil {
+		return nil, 0, err
+	}
+	for i, note := range strings.Split(strings.TrimSpace(string(notes)), "\n") {
+		var from int
+		var name string
+		if _, err := fmt.Sscan(note, &from, &name); err != nil {
+			return nil, 0, fmt.Errorf("%s: %q: %w", formsFile(), note, err)
+		}
+		if i == 0 {
+			first = from
+		}
+		for len(of) < from {
+			of = append(of, last(of))
+		}
+		of = append(of[:from], name)
+	}
+	return of, first, nil
+}
+
 // RequestsOf are those made while that form of the driver was installed.
 func RequestsOf(form string) ([]Request, error) {
 	all, err := Requests()
 	if err != nil {
 		return nil, err
 	}
-	notes, err := os.ReadFile(formsFile())
+	names, _, err := forms()
 	if err != nil {
 		return nil, err
 	}
-	var forms []string // by line
-	for _, note := range strings.Split(strings.TrimSpace(string(notes)), "\n") {
-		var from int
-		var name string
-		if _, err := fmt.Sscan(note, &from, &name); err != nil {
-			return nil, fmt.Errorf("%s: %q: %w", formsFile(), note, err)
-		}
-		for len(forms) < from {
-			forms = append(forms, last(forms))
-		}
-		forms = append(forms[:from], name)
-	}
 	var of []Request
 	for _, r := range all {
-		name := last(forms)
-		if r.line < len(forms) {
-			name = forms[r.line]
+		name := last(names)
+		if r.line < len(names) {
+			name = names[r.line]
 		}
 		if name == form {
 			of = append(of, r)

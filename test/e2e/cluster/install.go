@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Main installs the driver from a kustomization, given from the repository's
-// root, runs the tests, and leaves it installed.
+// Main installs the driver from a kustomization, runs the tests, and leaves it
+// installed.
 func Main(m *testing.M, kustomization string, c **Cluster) int {
 	cluster, err := Open()
 	if err == nil {
@@ -22,7 +22,7 @@ func Main(m *testing.M, kustomization string, c **Cluster) int {
 	return m.Run()
 }
 
-// Install applies a kustomization and waits until the driver runs everywhere.
+// Install applies a kustomization, given from the repository's root, and waits until the driver runs everywhere.
 // A form of the driver that is not the one wanted goes first.
 func Install(kustomization string) error {
 	if err := removeOther(kustomization); err != nil {
@@ -35,8 +35,12 @@ func Install(kustomization string) error {
 	if err := NoteForm(form); err != nil {
 		return err
 	}
+	path := kustomization
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(Root(), path)
+	}
 	steps := [][]string{
-		{"apply", "-k", filepath.Join(Root(), kustomization)},
+		{"apply", "-k", path},
 		{"-n", System, "rollout", "status", "--timeout=120s", workload(kustomization)},
 	}
 	for _, args := range steps {
@@ -56,7 +60,7 @@ func workload(kustomization string) string {
 }
 
 func single(kustomization string) bool {
-	for dir := kustomization; dir != "."; dir = filepath.Dir(dir) {
+	for dir := kustomization; dir != "." && dir != "/"; dir = filepath.Dir(dir) {
 		if filepath.Base(dir) == "single" {
 			return true
 		}

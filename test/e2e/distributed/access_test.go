@@ -96,8 +96,7 @@ func TestGroupOfAPodThatIsNotRoot(t *testing.T) {
 	}
 }
 
-// The limit holds a pod that is root and one that is not, through fsGroup and
-// subPath alike.
+// The limit holds a pod that is not root too, through fsGroup and subPath.
 func TestLimitOfSubPath(t *testing.T) {
 	s := begin(t)
 	s.Claim("data", "32Mi")

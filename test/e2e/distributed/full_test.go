@@ -31,7 +31,7 @@ func TestPoolFillsUp(t *testing.T) {
 	s.In("other", "dd if=/dev/zero of=/data/file bs=1M count=32 conv=fsync")
 	// There is no room for another here; its pod goes where there is.
 	s.Claim("another", "64Mi", cluster.OfClass("hostvol-second"))
-	s.Pod("another", "another")
+	s.Pod("another", "another", prefer(node))
 	if at := s.ReadyWithin("another", 3*time.Minute); at == node {
 		t.Error("another volume was made on the full pool")
 	}

@@ -30,9 +30,10 @@ func TestGenericEphemeralVolume(t *testing.T) {
 // is used through a PersistentVolume with that handle.
 func TestStaticVolumeOfAName(t *testing.T) {
 	s := begin(t)
-	const name = "existing-volume-name"
-	cluster.Node(t, "exec", "n1", "sh", "-c", "mkdir -p /mnt/second/old && echo treasure >/mnt/second/old/file")
-	s.Hostvol("n1", "adopt", "--pool", "second", "--name", name, "--size", "64Mi", "/mnt/second/old", "--execute")
+	name := "existing-" + s.Namespace // an earlier run may have left its own
+	old := "/mnt/second/" + name
+	cluster.Node(t, "exec", "n1", "sh", "-c", "mkdir -p "+old+" && echo treasure >"+old+"/file")
+	s.Hostvol("n1", "adopt", "--pool", "second", "--name", name, "--size", "64Mi", old, "--execute")
 	s.Static("static-by-name", name, "n1", nil)
 	s.Claim("data", "64Mi", cluster.OfClass(""), cluster.OfVolume("static-by-name"))
 	s.Pod("reader", "data")
@@ -44,7 +45,7 @@ func TestStaticVolumeOfAName(t *testing.T) {
 	}
 	s.DeletePod("reader")
 	s.Hostvol("n1", "release", name) // the pod is gone, so is its mount
-	if got := cluster.Node(t, "exec", "n1", "cat", "/mnt/second/old/file"); got != "treasure\nmore" {
+	if got := cluster.Node(t, "exec", "n1", "cat", old+"/file"); got != "treasure\nmore" {
 		t.Errorf("given back, the directory holds %q", got)
 	}
 }

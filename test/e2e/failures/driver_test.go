@@ -78,8 +78,7 @@ func TestDriverPodsDeleted(t *testing.T) {
 // their writes go on.
 func TestUpgrade(t *testing.T) {
 	s := cluster.Begin(t, c)
-	image := previous(t)
-	setImage(t, image)
+	installPrevious(t)
 	w := startWriter(s, "writer")
 	other := startWriter(s, "other", cluster.OnNode("n2"))
 	w.undisturbed(func() {

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -11,20 +12,30 @@ import (
 )
 
 // writer is a pod that writes a line to its volume twenty times a second,
-// flushes it, reads it back, and counts what failed.
+// flushes it, reads it back, and notes what failed and how long it ever waited.
 type writer struct {
 	*cluster.Story
 	pod string
 }
 
-const writing = `n=0
+// The longest pause is in hundredths of a second, as /proc/uptime counts them.
+const writing = `n=0 longest=0 last=
 trap exit TERM
 while :; do
 	n=$((n + 1))
 	{ echo $n | dd of=/data/last conv=fsync 2>/dev/null && [ "$(cat /data/last)" = $n ]; } || echo "write $n" >>/tmp/errors
+	read -r now _ </proc/uptime
+	now=${now%.*}${now#*.}
+	[ -z "$last" ] || [ $((now - last)) -le $longest ] || longest=$((now - last))
+	last=$now
+	echo $longest >/tmp/longest
 	echo $n >/tmp/count
 	sleep 0.05
 done`
+
+// longestPause is more than a busy machine with a slow disk needs for a flush,
+// and less than a driver takes to be replaced.
+const longestPause = 5 * time.Second
 
 func startWriter(s *cluster.Story, name string, change ...func(*corev1.Pod)) writer {
 	s.Helper()
@@ -75,8 +86,17 @@ func (w writer) stillWrites(before int) {
 	if after := w.count(); after <= before {
 		w.Errorf("pod %s wrote %d times before, %d times altogether", w.pod, before, after)
 	}
-	if errors, err := w.TryIn(w.pod, "cat /tmp/errors"); err == nil {
+	if errors := w.In(w.pod, "cat /tmp/errors 2>/dev/null || true"); errors != "" {
 		w.Errorf("pod %s met errors: %s", w.pod, errors)
+	}
+	pause, err := strconv.Atoi(w.In(w.pod, "cat /tmp/longest"))
+	if err != nil {
+		w.Fatal(err)
+	}
+	if longest := time.Duration(pause) * 10 * time.Millisecond; longest > longestPause {
+		w.Errorf("pod %s once waited %s between two writes", w.pod, longest)
+	} else {
+		w.Logf("pod %s wrote %d times and never waited longer than %s", w.pod, w.count(), longest)
 	}
 }
 

@@ -17,8 +17,8 @@ func containers() []string {
 
 // usage is what one process has taken.
 type usage struct {
-	cpu      time.Duration // since its start
-	resident float64       // MiB
+	cpu            time.Duration // since its start
+	resident, peak float64       // MiB, now and at its most
 }
 
 // usageOf reads what the driver's processes have taken on a node: the time on a
@@ -28,21 +28,22 @@ func usageOf(t testing.TB, node string) map[string]usage {
 	script := `for p in /proc/[0-9]*; do
 	name=$(cat $p/comm 2>/dev/null) || continue
 	case $name in hostvol|csi-*)
-		echo $name $(cat $p/task/*/schedstat 2>/dev/null | awk '{s+=$1} END {printf "%.0f", s}') $(awk '/VmRSS/ {print $2}' $p/status)
+		echo $name $(cat $p/task/*/schedstat 2>/dev/null | awk '{s+=$1} END {printf "%.0f", s}') $(awk '/VmRSS/ {now=$2} /VmHWM/ {most=$2} END {print now, most}' $p/status)
 	esac
 done`
 	all := map[string]usage{}
 	for _, line := range strings.Split(cluster.Node(t, "exec", node, "sh", "-c", script), "\n") {
 		words := strings.Fields(line)
-		if len(words) != 3 {
+		if len(words) != 4 {
 			continue
 		}
 		cpu, err1 := strconv.ParseInt(words[1], 10, 64)
 		kib, err2 := strconv.ParseFloat(words[2], 64)
-		if err1 != nil || err2 != nil {
+		most, err3 := strconv.ParseFloat(words[3], 64)
+		if err1 != nil || err2 != nil || err3 != nil {
 			t.Fatalf("usage of %s: %q", node, line)
 		}
-		all[words[0]] = usage{time.Duration(cpu), kib / 1024}
+		all[words[0]] = usage{time.Duration(cpu), kib / 1024, most / 1024}
 	}
 	return all
 }

@@ -44,7 +44,7 @@ func TestQuickStart(t *testing.T) {
 	for _, c := range commands(string(page)) {
 		start := time.Now()
 		got, err := run(t.Context(), c.line)
-		if !c.matches(got) {
+		if refused := strings.Contains(c.output, "error"); refused != (err != nil) || !c.matches(got) {
 			t.Fatalf("$ %s\n%s(%v)\nbut the page shows\n%s", c.line, got, err, c.output)
 		}
 		t.Logf("%5.1fs $ %s", time.Since(start).Seconds(), c.line)
