@@ -1,5 +1,5 @@
 // Package failures breaks parts of a cluster under users of the driver. Its
-// tests run one after the other.
+// tests run one after the other, but for those that break one node each.
 package failures
 
 import (

@@ -40,6 +40,7 @@ func TestKubeletRestarted(t *testing.T) {
 // The plug of a node is pulled, and it comes back with the same disk: the
 // volumes are found, mounted anew, and hold what was flushed.
 func TestNodeDiesAndComesBack(t *testing.T) {
+	t.Parallel() // on another node than the other such test
 	s := cluster.Begin(t, c)
 	w := startWriter(s, "writer", cluster.OnNode("n3"))
 	s.Claim("idle", "8Mi")
@@ -67,7 +68,7 @@ func TestNodeDiesAndComesBack(t *testing.T) {
 	if got := s.In("idle", "cat /data/file"); got != "precious" {
 		t.Errorf("it reads %q", got)
 	}
-	twins(t, s)
+	twins(t, s, "n1", "n3")
 }
 
 // unplug stops a node. It runs again when the test ends, whatever becomes of it.
@@ -101,6 +102,7 @@ func notReady(s *cluster.Story, node string) {
 // Pods of other nodes do not notice. When the node comes back after all, so
 // does the pod.
 func TestNodeGoneForGood(t *testing.T) {
+	t.Parallel() // on another node than the other such test
 	s := cluster.Begin(t, c)
 	w := startWriter(s, "elsewhere", cluster.OnNode("n1"))
 	s.Claim("data", "8Mi")
@@ -130,7 +132,7 @@ func TestNodeGoneForGood(t *testing.T) {
 	if got := s.In("heir", "cat /data/file"); got != "precious" {
 		t.Errorf("it reads %q", got)
 	}
-	twins(t, s)
+	twins(t, s, "n1", "n2")
 }
 
 // The apiserver is away for a minute: pods write on, and afterwards all is made

@@ -100,11 +100,15 @@ func (w writer) stillWrites(before int) {
 	}
 }
 
-// twins fails when a volume is on two nodes, or mounted twice at one target.
-func twins(t *testing.T, s *cluster.Story) {
+// twins fails when a volume is on two of the nodes, all if none are named, or
+// mounted twice at one target.
+func twins(t *testing.T, s *cluster.Story, nodes ...string) {
 	t.Helper()
+	if len(nodes) == 0 {
+		nodes = cluster.Nodes()
+	}
 	where := map[string]string{}
-	for _, node := range cluster.Nodes() {
+	for _, node := range nodes {
 		for _, line := range strings.Split(s.Hostvol(node, "volumes"), "\n")[1:] {
 			id, _, _ := strings.Cut(line, " ")
 			if other, twice := where[id]; twice {
