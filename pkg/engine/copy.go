@@ -36,9 +36,9 @@ type Source struct {
 	// Dir is what Attach gives of it. It may lie on another filesystem, and others
 	// may write to it.
 	Dir *safepath.Dir
-	// Within is the size in bytes within which a limit has kept the content, 0 for
-	// none. The kernel may count a little more.
-	Within int64
+	// Within tells, once the content has been taken, the size in bytes within which
+	// a limit has kept it, 0 for none. The kernel may count a little more.
+	Within func() int64
 	// Progress, if set, is called now and then, and once at the end, with what has
 	// been copied so far. A snapshot of one instant copies nothing.
 	Progress func(Progress)

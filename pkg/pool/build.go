@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/host/safepath"
 )
 
@@ -17,9 +18,9 @@ type Builder func(ctx context.Context, item *safepath.Dir, rec Record) (Record, 
 // what is known then, also with an error; the size of a volume stays as it is.
 //
 // After nil, the item is whole, durable and in the index. After an error that
-// is not ErrFailed, nothing of it is left. After ErrFailed it may be there or
-// not, and the pool takes no more writes.
-func (p *Pool) Build(ctx context.Context, rec Record, build Builder) (Record, error) {
+// is not ErrFailed, nothing of it is left, nor after a panic of the function.
+// After ErrFailed it may be there or not, and the pool takes no more writes.
+func (p *Pool) Build(ctx context.Context, rec Record, build Builder) (_ Record, err error) {
 	if err := p.Failure(); err != nil {
 		return Record{}, err
 	}
@@ -27,15 +28,30 @@ func (p *Pool) Build(ctx context.Context, rec Record, build Builder) (Record, er
 	if err := p.reserve(reserved); err != nil {
 		return Record{}, err
 	}
-	rec, err := p.stage(ctx, rec, build)
-	if err == nil {
-		p.step("create.staged")
-		err = p.arrive(rec)
-	}
+	arrived, left := false, rec
+	left.Volume = engine.Volume{} // only a panic leaves it at that: the engine looks what belongs to it
+	defer func() {
+		if !arrived {
+			p.unreserve(reserved)
+			err = errors.Join(err, p.sweep(ctx, left))
+		}
+	}()
+	rec, err = p.stage(ctx, rec, build)
+	left = rec
 	if err != nil {
-		p.unreserve(reserved)
-		return Record{}, errors.Join(err, p.sweep(ctx, rec))
+		return Record{}, err
 	}
+	if more := rec.Booked() - reserved; more > 0 { // what a snapshot holds is known only now
+		if err := p.reserve(more); err != nil {
+			return Record{}, err
+		}
+		reserved += more
+	}
+	p.step("create.staged")
+	if err := p.arrive(rec); err != nil {
+		return Record{}, err
+	}
+	arrived = true
 	p.step("create.renamed")
 	s := p.shelfOf(rec)
 	if err := p.durable(s.key(rec.ID), s.sync.wait); err != nil {

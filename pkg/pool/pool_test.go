@@ -32,9 +32,14 @@ type fixture struct {
 
 func open(t *testing.T, dir string) *fixture {
 	t.Helper()
+	return openLimited(t, dir, 0)
+}
+
+func openLimited(t *testing.T, dir string, limit int64) *fixture {
+	t.Helper()
 	f := &fixture{dir: dir}
 	var err error
-	f.Pool, err = pool.Open(t.Context(), pool.Config{Name: "p", Path: dir, Overcommit: 1, Create: true}, pool.Options{
+	f.Pool, err = pool.Open(t.Context(), pool.Config{Name: "p", Path: dir, Limit: limit, Overcommit: 1, Create: true}, pool.Options{
 		Engines: func(_ context.Context, place pool.Place) ([]engine.Engine, error) {
 			e, err := directory.Open(directory.Options{Root: place.Root, Staging: place.Staging, Filesystem: "plain", Projects: directory.NewProjects()})
 			return []engine.Engine{e}, err
@@ -278,5 +283,61 @@ func TestRemove(t *testing.T) {
 	if len(f.Trash()) != 0 || f.reserved(t) != 0 {
 		t.Errorf("%+v, %d reserved", f.Trash(), f.reserved(t))
 	}
+	must(t, f.Close())
+}
+
+// A snapshot may turn out to hold more than was reckoned, but not more than there is.
+func TestASnapshotThatHoldsMore(t *testing.T) {
+	f := openLimited(t, filepath.Join(t.TempDir(), "pool"), 100<<20)
+	must(t, f.build(t.Context(), "a"))
+	cut := func(id string, held int64) error {
+		rec := record(id, 1<<20)
+		rec.Snapshot = &pool.Snapshot{Of: "a", Held: 1 << 20}
+		_, err := f.Build(t.Context(), rec, func(_ context.Context, item *safepath.Dir, rec pool.Record) (pool.Record, error) {
+			rec.Snapshot = &pool.Snapshot{Of: "a", Held: held}
+			return rec, item.Mkdir("data", 0o700)
+		})
+		return err
+	}
+	must(t, cut("more", 60<<20))
+	must(t, cut("less", 1<<10))
+	before := f.reserved(t)
+	if before != 61<<20+1<<10 {
+		t.Errorf("%d reserved", before)
+	}
+	if err := cut("much", 60<<20); !errors.Is(err, pool.ErrNoSpace) {
+		t.Errorf("%v", err)
+	}
+	if err := cut("huge", 200<<20); !errors.Is(err, pool.ErrTooLarge) {
+		t.Errorf("%v", err)
+	}
+	if left := entries(t, filepath.Join(f.dir, "staging")); len(left) > 0 || f.reserved(t) != before || f.SnapshotCount() != 2 {
+		t.Errorf("left: %v, %d reserved, %d snapshots", left, f.reserved(t), f.SnapshotCount())
+	}
+	must(t, f.Close())
+	f = openLimited(t, f.dir, 100<<20)
+	if f.reserved(t) != before {
+		t.Errorf("%d reserved after a restart, %d before", f.reserved(t), before)
+	}
+	must(t, f.Close())
+}
+
+func TestABuildThatPanicsLeavesNothing(t *testing.T) {
+	f := open(t, filepath.Join(t.TempDir(), "pool"))
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		_, _ = f.Build(t.Context(), record("a", 1<<20), func(_ context.Context, item *safepath.Dir, _ pool.Record) (pool.Record, error) {
+			must(t, item.Mkdir("data", 0o700))
+			panic("broken")
+		})
+	}()
+	if left := entries(t, filepath.Join(f.dir, "staging")); len(left) > 0 || f.reserved(t) != 0 || f.Len() != 0 {
+		t.Errorf("left: %v, %d reserved, %d volumes", left, f.reserved(t), f.Len())
+	}
+	must(t, f.build(t.Context(), "a"))
 	must(t, f.Close())
 }

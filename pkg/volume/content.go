@@ -74,9 +74,10 @@ func contentOf(f pool.From) string {
 func volumeKey(id string) string   { return "volume " + id }
 func snapshotKey(id string) string { return "snapshot " + id }
 
-// origin is a source that is pinned and found.
+// origin is a source that is pinned and found. Its volume may grow all the same.
 type origin struct {
-	pool  *pool.Pool
+	pool *pool.Pool
+	// rec is the record as it was found.
 	rec   pool.Record
 	unpin func()
 }
@@ -109,10 +110,26 @@ func (s *Service) pinned(f pool.From) (origin, error) {
 	return o, nil
 }
 
-// within is the size within which a limit has kept the content, 0 for none.
+// size is the source's by now: the record tells of a growth before the limit
+// does, so that what was taken of a limited source until now is within it.
+func (o origin) size() (int64, error) {
+	if o.rec.Snapshot != nil {
+		return o.rec.Bytes, nil
+	}
+	rec, err := o.pool.Get(o.rec.ID)
+	return rec.Bytes, err
+}
+
+// limited tells whether a limit has kept the content within the size.
+func (o origin) limited() bool {
+	return o.rec.Enforced || o.rec.Snapshot != nil && o.rec.Snapshot.Limited
+}
+
+// within is the size within which a limit has kept the content until now, 0 for
+// none. Where that cannot be told, what is made of it has to be measured.
 func (o origin) within() int64 {
-	if o.rec.Enforced || o.rec.Snapshot != nil && o.rec.Snapshot.Limited {
-		return o.rec.Bytes
+	if size, err := o.size(); err == nil && o.limited() {
+		return size
 	}
 	return 0
 }
@@ -138,5 +155,5 @@ func (o origin) with(ctx context.Context, j *copying, use func(engine.Source) er
 		return err
 	}
 	defer dir.Close() //nolint:errcheck // read only
-	return use(engine.Source{Dir: dir, Within: o.within(), Progress: j.progress})
+	return use(engine.Source{Dir: dir, Within: o.within, Progress: j.progress})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -94,7 +95,7 @@ func (c *copies) run(ctx context.Context, j *copying, work func(ctx context.Cont
 		defer c.all.Done()
 		err := survive(background, work)
 		if cause := context.Cause(background); cause != nil && err != nil {
-			err = cause
+			err = because(cause, err)
 		}
 		cancel(nil)
 		c.end(background, j, err)
@@ -113,6 +114,26 @@ func (c *copies) run(ctx context.Context, j *copying, work func(ctx context.Cont
 		return kind(ErrUnavailable, "%w", j.err)
 	}
 	return j.err
+}
+
+// because is the error of a copy that was cancelled with a cause: what else went
+// wrong, such as the removal of what there was of it, is told as well.
+func because(cause, err error) error {
+	if onlyCanceled(err, cause) {
+		return cause
+	}
+	return errors.Join(cause, err)
+}
+
+// onlyCanceled tells whether an error is made of nothing but a cancellation.
+func onlyCanceled(err, cause error) bool {
+	switch e := err.(type) { //nolint:errorlint // every part of it is looked at
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !onlyCanceled(err, cause) })
+	case interface{ Unwrap() error }:
+		return onlyCanceled(e.Unwrap(), cause)
+	}
+	return err == context.Canceled || err == cause //nolint:errorlint // as above
 }
 
 // leave ends the wait of a call, unless the copy has ended: then its result is
@@ -185,7 +206,11 @@ func (c *copies) end(ctx context.Context, j *copying, err error) {
 		}
 	case errors.Is(err, errAbandoned), errors.Is(err, errStopping):
 		total.Abandoned++
-		log.Info("Gave up a copy, and removed what there was of it", "why", err.Error())
+		if onlyCanceled(err, context.Cause(ctx)) {
+			log.Info("Gave up a copy, and removed what there was of it", "why", err.Error())
+		} else {
+			log.Info("Gave up a copy, and more went wrong; something of it may be left until the next start", "err", err)
+		}
 	default:
 		total.Failed++
 		if j.waiting > 0 {

@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,29 @@ func TestACopyThatPanics(t *testing.T) {
 	err := c.run(t.Context(), &copying{key: "volume a"}, func(context.Context) error { panic("broken") }, func() { released = true })
 	if err == nil || !strings.Contains(err.Error(), "internal error") || !released || len(c.by) > 0 {
 		t.Errorf("%v, released %v", err, released)
+	}
+}
+
+// Removal of what there was of a copy can fail: then that is told, too.
+func TestACancelledCopyTellsWhatElseFailed(t *testing.T) {
+	other := errors.New("cannot remove")
+	for _, c := range []struct {
+		err  error
+		only bool
+	}{
+		{context.Canceled, true},
+		{errAbandoned, true},
+		{fmt.Errorf("copy x: %w", context.Canceled), true},
+		{errors.Join(fmt.Errorf("copy x: %w", errAbandoned), context.Canceled), true},
+		{errors.Join(context.Canceled, other), false},
+		{fmt.Errorf("copy x: %w", errors.Join(context.Canceled, other)), false},
+		{kind(ErrExhausted, "%w", context.Canceled), false},
+		{other, false},
+	} {
+		got := because(errAbandoned, c.err)
+		if !errors.Is(got, errAbandoned) || (got.Error() == errAbandoned.Error()) != c.only || errors.Is(got, other) != errors.Is(c.err, other) {
+			t.Errorf("%v: %v", c.err, got)
+		}
 	}
 }
 

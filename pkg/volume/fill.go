@@ -80,7 +80,7 @@ func (s *Service) chooseFor(src origin, params parameters, size Range, want *poo
 	want.Engine = e.Name()
 	// Content of a volume that was not enforced can be more than its size.
 	limited := e.Enforcement().On() && params.enforce != engine.None
-	if held := src.rec.Booked(); src.rec.Snapshot != nil && src.within() == 0 && limited && held > want.Bytes {
+	if held := src.rec.Booked(); src.rec.Snapshot != nil && !src.limited() && limited && held > want.Bytes {
 		return nil, nil, kind(ErrOutOfRange, "%s holds %d bytes, more than the asked size of %d", keyOf(want.From), held, want.Bytes)
 	}
 	return p, e, nil

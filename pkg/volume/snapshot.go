@@ -28,8 +28,8 @@ type Snapshot struct {
 	Handle, ID, Pool string
 	// Source is the handle of its volume, which may be gone, SourceID its id.
 	Source, SourceID string
-	// Bytes is the size of the volume then, and the least that one made of the
-	// snapshot has; Held what the snapshot itself counts in the pool.
+	// Bytes is the size of the volume at the end of it, and the least that one made
+	// of the snapshot has; Held what the snapshot itself counts in the pool.
 	Bytes, Held int64
 	// It shows the volume between Created and Until, in that Consistency.
 	Created, Until time.Time
@@ -140,6 +140,9 @@ func (s *Service) cut(ctx context.Context, want pool.Record, unlock func()) (Sna
 		rec, err = s.buildIn(ctx, p, want, func(ctx context.Context, item *safepath.Dir, rec pool.Record) (pool.Record, error) {
 			err := src.with(ctx, j, func(from engine.Source) error {
 				cut, err := e.Snapshot(ctx, item, from, rec.Snapshot.Consistency)
+				if err == nil { // it may hold what the volume could only after it has grown
+					rec.Bytes, err = src.size()
+				}
 				rec.Snapshot = recorded(rec, cut)
 				return err
 			})

@@ -114,9 +114,19 @@ func TestACopyOutlivesItsCall(t *testing.T) {
 	}
 	done(t, func() error { return n.remove("vol") })
 	done(t, func() error { return n.removeSnapshot("snap") })
-	text := metrics()
-	for _, line := range []string{`hostvol_pool_copies{pool="b"} 0`, `hostvol_pool_copies_total{pool="b",result="done"} 2`} {
-		if !strings.Contains(text, line) {
+	copiesEnded(t, metrics(), 2, 0)
+}
+
+// copiesEnded fails unless the metrics tell of so many copies to the pool "b" that are done and given up, and no others.
+func copiesEnded(t *testing.T, text string, done, abandoned int) {
+	t.Helper()
+	for _, line := range []string{
+		`hostvol_pool_copies{pool="b"} 0`,
+		fmt.Sprintf(`hostvol_pool_copies_total{pool="b",result="done"} %d`, done),
+		fmt.Sprintf(`hostvol_pool_copies_total{pool="b",result="abandoned"} %d`, abandoned),
+		`hostvol_pool_copies_total{pool="b",result="failed"} 0`,
+	} {
+		if !strings.Contains(text, line+"\n") {
 			t.Errorf("no %s in\n%s", line, grep(text, "copie"))
 		}
 	}
@@ -194,6 +204,7 @@ func TestAbandonedCopies(t *testing.T) {
 // Copies that have to wait for others are made, or can be given up.
 func TestManyCopies(t *testing.T) {
 	n, _, b := twoPools(t, "ext4", "ext4", "")
+	metrics := n.metricsAfterRestart()
 	n.volume("vol", with("pool", "a"))
 	n.put("vol", "file", "text")
 	thaw := frozen(t, b)
@@ -213,41 +224,59 @@ func TestManyCopies(t *testing.T) {
 	if got := len(n.all()); got != many {
 		t.Errorf("%d volumes", got)
 	}
+	copiesEnded(t, metrics(), many-1, 1)
 }
 
 // A delete of what is being made ends the copy.
 func TestADeleteEndsTheCopy(t *testing.T) {
 	n, _, b := twoPools(t, "ext4", "ext4", "")
+	metrics := n.metricsAfterRestart()
 	n.volume("vol", with("pool", "a"))
 	thaw := frozen(t, b)
 	n.briefVolume("new", with("pool", "b"), fromVolume("vol"))
 	want(t, n.remove("new"), codes.Aborted)
 	thaw()
-	done(t, func() error { return n.remove("new") })
-	done(t, func() error { return n.remove("vol") })
+	done(t, func() error { return n.remove("vol") }) // the copy has ended
+	copiesEnded(t, metrics(), 0, 1)
 	if left := n.all(); len(left) > 0 {
 		t.Errorf("%v", left)
 	}
+	must(t, n.remove("new"))
 }
 
 // A stop ends the copies, and the next start has nothing left of them.
 func TestAStopEndsCopies(t *testing.T) {
-	n := serveOn(t, "ext4")
-	n.volume("vol", bytes(gib))
-	_, err := write(t, filepath.Join(n.data("vol"), "file"), 400*mib)
-	must(t, err)
+	n, _, b := twoPools(t, "ext4", "ext4", "")
+	n.volume("vol", with("pool", "a"))
+	for i := range 300 {
+		n.put("vol", fmt.Sprint(i), strings.Repeat("x", 1000))
+	}
+	onB := with("pool", "b")
 	for range 3 {
-		n.briefVolume("clone", bytes(gib), fromVolume("vol"))
-		n.restart()
-		if _, err := n.get("clone"); status.Code(err) != codes.NotFound {
-			t.Logf("the copy was quicker than the stop: %v", err)
-			return
+		thaw := frozen(t, b)
+		n.briefVolume("clone", onB, fromVolume("vol"))
+		stopped, d := make(chan error, 1), n.daemon
+		go func() { stopped <- d.Stop() }()
+		eventually(t, waitPurge, func() string { // until it stops indeed
+			if _, err := os.Lstat(n.sockets()[0]); !os.IsNotExist(err) {
+				return fmt.Sprintf("the socket is there: %v", err)
+			}
+			return ""
+		})
+		thaw()
+		must(t, <-stopped)
+		n.daemon = nil
+		for _, dir := range []string{"staging", "volumes"} {
+			if left, err := os.ReadDir(filepath.Join(b, dir)); err != nil || len(left) > 0 {
+				t.Errorf("%s: %v %v", dir, left, err)
+			}
 		}
-		if left, err := os.ReadDir(filepath.Join(n.pool, "staging")); err != nil || len(left) > 0 {
-			t.Errorf("%v %v", left, err)
+		n.start()
+		if _, err := n.get("clone"); status.Code(err) != codes.NotFound {
+			t.Errorf("clone: %v", err)
 		}
 	}
-	done(t, func() error { _, err := n.create("clone", bytes(gib), fromVolume("vol")); return err })
+	n.volume("clone", onB, fromVolume("vol"))
 }
 
 // Many callers get one copy.
@@ -457,6 +486,28 @@ func TestTheSpaceOfSnapshots(t *testing.T) {
 	n.snapshot("two", "vol")
 	if held := n.snapshots()["two"].HeldBytes; held < 80*mib {
 		t.Errorf("%d held", held)
+	}
+}
+
+// A snapshot that turns out to hold more than was reckoned, and than the pool has left, is none.
+func TestASnapshotOfUnwrittenData(t *testing.T) {
+	n := newNode(t)
+	n.pool = n.filesystem("btrfs", 1024)
+	n.start("--config", writeConfig(t, fmt.Sprintf("pools: [{name: default, path: %s, create: true, limit: 150Mi}]", n.pool)))
+	n.volume("vol", bytes(100*mib))
+	_, err := write(t, filepath.Join(n.data("vol"), "file"), 90*mib)
+	must(t, err)
+	for range 2 { // at the second try the kernel knows
+		_, err = n.cut("snap", "vol")
+		want(t, err, codes.ResourceExhausted, "not enough space in the pool")
+		if reserved := n.poolState("default").ReservedBytes; reserved != 100*mib {
+			t.Errorf("%d bytes are reserved", reserved)
+		}
+	}
+	for _, dir := range []string{"staging", "snapshots"} {
+		if left, err := os.ReadDir(filepath.Join(n.pool, dir)); err != nil || len(left) > 0 {
+			t.Errorf("%s: %v %v", dir, left, err)
+		}
 	}
 }
 

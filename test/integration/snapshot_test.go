@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/hostvol/hostvol/pkg/host/btrfs"
 	"github.com/hostvol/hostvol/pkg/host/hosttest"
 )
 
@@ -427,6 +428,44 @@ func TestMoreThanTheSize(t *testing.T) {
 	n.volume("free", fromSnapshot("snap"), with("pool", "b", "enforce", "none"))
 	n.volume("large", fromSnapshot("snap"), with("pool", "b"), bytes(64*mib))
 	n.volume("new", fromSnapshot("snap"), with("pool", "a"))
+}
+
+// A volume without a limit can hold more than its size, and has a copy within a limit only if it does not. Nor has a
+// copy the limit of its source if it is to have none.
+func TestCopiesWithAndWithoutALimit(t *testing.T) {
+	n := serveOn(t, "btrfs")
+	n.volume("free", with("enforce", "none"))
+	_, err := write(t, filepath.Join(n.data("free"), "file"), 40*mib)
+	must(t, err)
+	n.snapshot("of-free", "free")
+	_, err = n.create("new", fromVolume("free"))
+	want(t, err, codes.ResourceExhausted)
+	_, err = n.create("new", fromSnapshot("of-free"))
+	want(t, err, codes.OutOfRange, "more than the asked size")
+	n.volume("limited")
+	n.snapshot("of-limited", "limited")
+	for id, c := range map[string]struct {
+		from  func(*csi.CreateVolumeRequest)
+		limit int64
+		more  []func(*csi.CreateVolumeRequest)
+	}{
+		"larger clone":   {from: fromVolume("free"), limit: 64 * mib, more: []func(*csi.CreateVolumeRequest){bytes(64 * mib)}},
+		"larger restore": {from: fromSnapshot("of-free"), limit: 64 * mib, more: []func(*csi.CreateVolumeRequest){bytes(64 * mib)}},
+		"clone":          {from: fromVolume("limited"), limit: 16 * mib},
+		"restore":        {from: fromSnapshot("of-limited"), limit: 16 * mib},
+		"free clone":     {from: fromVolume("limited"), more: []func(*csi.CreateVolumeRequest){with("enforce", "none")}},
+		"free restore":   {from: fromSnapshot("of-limited"), more: []func(*csi.CreateVolumeRequest){with("enforce", "none")}},
+	} {
+		id := n.volume(strings.ReplaceAll(id, " ", "-"), append(c.more, c.from)...)
+		usage, err := btrfs.ReadUsage(hosttest.Open(t, n.data(id)))
+		if must(t, err); usage.Limit != c.limit {
+			t.Errorf("%s has a limit of %d, want %d", id, usage.Limit, c.limit)
+		}
+		_, err = write(t, filepath.Join(n.data(id), "more"), 40*mib)
+		if (err == nil) != (c.limit == 0) {
+			t.Errorf("40 MiB more in %s: %v", id, err)
+		}
+	}
 }
 
 // Subvolumes that a pod has made inside its volume would be missing in a snapshot.

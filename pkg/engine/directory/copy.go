@@ -87,8 +87,12 @@ func (e *Engine) fill(ctx context.Context, item *safepath.Dir, from engine.Sourc
 	if done {
 		err = e.method.limit(dir, bytes)
 	}
-	if within := from.Within > 0 && from.Within <= bytes; within || err != nil {
+	if err != nil {
 		return v, err
+	}
+	// The source may have grown since the call, and what it held with it.
+	if within := from.Within(); within > 0 && within <= bytes {
+		return v, nil
 	}
 	return v, e.method.fits(dir, bytes, !done)
 }
