@@ -252,29 +252,36 @@ func TestAStopEndsCopies(t *testing.T) {
 		n.put("vol", fmt.Sprint(i), strings.Repeat("x", 1000))
 	}
 	onB := with("pool", "b")
-	for range 3 {
+	for proven, tries := 0, 0; proven < 2; tries++ {
+		if tries == 8 {
+			t.Fatal("no stop began while a copy was under way")
+		}
 		thaw := frozen(t, b)
 		n.briefVolume("clone", onB, fromVolume("vol"))
 		stopped, d := make(chan error, 1), n.daemon
 		go func() { stopped <- d.Stop() }()
-		eventually(t, waitPurge, func() string { // until it stops indeed
-			if _, err := os.Lstat(n.sockets()[0]); !os.IsNotExist(err) {
-				return fmt.Sprintf("the socket is there: %v", err)
-			}
-			return ""
-		})
+		// The kernel may have chosen the very thread for the signal that waits for the file system.
+		stopping := false
+		for begun := time.Now(); !stopping && time.Since(begun) < 3*time.Second; time.Sleep(10 * time.Millisecond) {
+			_, err := os.Lstat(n.sockets()[0])
+			stopping = os.IsNotExist(err)
+		}
 		thaw()
 		must(t, <-stopped)
 		n.daemon = nil
-		for _, dir := range []string{"staging", "volumes"} {
-			if left, err := os.ReadDir(filepath.Join(b, dir)); err != nil || len(left) > 0 {
-				t.Errorf("%s: %v %v", dir, left, err)
+		if stopping {
+			proven++
+			for _, dir := range []string{"staging", "volumes"} {
+				if left, err := os.ReadDir(filepath.Join(b, dir)); err != nil || len(left) > 0 {
+					t.Errorf("%s: %v %v", dir, left, err)
+				}
 			}
 		}
 		n.start()
-		if _, err := n.get("clone"); status.Code(err) != codes.NotFound {
+		if _, err := n.get("clone"); stopping && status.Code(err) != codes.NotFound {
 			t.Errorf("clone: %v", err)
 		}
+		must(t, n.remove("clone")) // of a stop that came too late
 	}
 	n.volume("clone", onB, fromVolume("vol"))
 }
