@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 
@@ -31,13 +32,27 @@ type entry struct {
 func (c *cloner) work(ctx context.Context, fail func(error)) {
 	b := new(buffers)
 	for j := range c.jobs {
-		err := c.doJob(ctx, b, j)
-		if err = errors.Join(err, j.dir.release(b)); err != nil {
+		err := guard(func() error { return c.doJob(ctx, b, j) })
+		err = errors.Join(err, guard(func() error { return j.dir.release(b) }))
+		if err != nil {
 			fail(err)
 		}
 		c.pending.Done()
 	}
 }
+
+// guard makes a panic the error of the copy: in a goroutine of its own it would
+// end the process.
+func guard(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v\n%s", errPanic, r, debug.Stack())
+		}
+	}()
+	return f()
+}
+
+var errPanic = errors.New("defect in the copy: panic")
 
 func (c *cloner) doJob(ctx context.Context, b *buffers, j job) error {
 	for len(j.names) > 0 {
@@ -81,14 +96,19 @@ func (c *cloner) do(ctx context.Context, b *buffers, e entry) error {
 	case err == nil:
 		c.files.Add(1)
 		return nil
-	case errors.Is(err, errGone), errors.Is(err, fs.ErrNotExist), errors.Is(err, dirstack.ErrMountPoint):
+	case errors.Is(err, errGone), errors.Is(err, errTwice), errors.Is(err, fs.ErrNotExist), errors.Is(err, dirstack.ErrMountPoint):
 		return nil
 	}
 	return fmt.Errorf("copy %s: %w", e.dir.path(e.name), err)
 }
 
-// errGone: what was listed is not there any more.
-var errGone = errors.New("gone")
+var (
+	// errGone: what was listed is not there any more.
+	errGone = errors.New("gone")
+	// errTwice: the copy has that name. What is replaced while a directory is read
+	// may be listed twice.
+	errTwice = errors.New("listed twice")
+)
 
 func (c *cloner) copyEntry(ctx context.Context, b *buffers, e entry, path int) error {
 	var st unix.Stat_t
@@ -104,12 +124,12 @@ func (c *cloner) copyEntry(ctx context.Context, b *buffers, e entry, path int) e
 	if st.Nlink < 2 {
 		return c.copySpecial(b, e, path, &st)
 	}
-	first, link := c.links.first(e, &st)
-	if !first {
-		return c.makeLink(ctx, e, link)
+	link, done, err := c.link(ctx, e, path, &st)
+	if done {
+		return err
 	}
-	err := c.copySpecial(b, e, path, &st)
-	link.made(err)
+	err = c.copySpecial(b, e, path, &st)
+	c.links.made(link, err)
 	return err
 }
 
@@ -119,16 +139,12 @@ func (c *cloner) copyFile(ctx context.Context, b *buffers, e entry, path int, st
 		return err
 	}
 	defer func() { _ = unix.Close(src) }()
-	made := func(error) {}
-	if st.Nlink > 1 {
-		first, link := c.links.first(e, st)
-		if !first {
-			return c.makeLink(ctx, e, link)
-		}
-		made = link.made
+	link, done, err := c.link(ctx, e, src, st)
+	if done {
+		return err
 	}
 	dst, err := create(e.dir.dst, e.name, st.Mode)
-	made(err)
+	c.links.made(link, err)
 	if err != nil {
 		return err
 	}
@@ -151,10 +167,14 @@ func create(dir int, name string, mode uint32) (int, error) {
 	return fd, nil
 }
 
-// ofCopy keeps an error about the copy from looking like one about the original.
+// ofCopy keeps an error about the copy from looking like one about the original,
+// and knows the name that the copy has already: it was empty.
 func ofCopy(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("the copy's directory was removed: %w", unix.ESTALE)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return errTwice
 	}
 	return err
 }
