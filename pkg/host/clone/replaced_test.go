@@ -172,6 +172,34 @@ func inode(t *testing.T, path string) uint64 {
 	return st.Ino
 }
 
+// A lease delays a copy, and does not fail it.
+func TestLease(t *testing.T) {
+	dir := t.TempDir()
+	mkdirs(t, dir+"/src", dir+"/dst")
+	f, err := os.Create(dir + "/src/f")
+	must(t, err)
+	defer func() { _ = f.Close() }()
+	_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK)
+	must(t, err)
+	done := make(chan error, 1)
+	from, to := hosttest.Open(t, dir+"/src"), hosttest.Open(t, dir+"/dst")
+	go func() {
+		_, err := clone.Tree(t.Context(), from, to, clone.Options{})
+		done <- err
+	}()
+	within(t, "end of the lease asked for", 10*time.Second, func() bool {
+		lease, err := unix.FcntlInt(f.Fd(), unix.F_GETLEASE, 0)
+		return err == nil && lease != unix.F_WRLCK
+	})
+	if len(done) > 0 {
+		t.Error("the copy did not wait")
+	}
+	_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+	must(t, err)
+	must(t, <-done)
+	compare(t, dir+"/src", dir+"/dst")
+}
+
 func TestPanicOfProgress(t *testing.T) {
 	dir := t.TempDir()
 	mkdirs(t, dir+"/src", dir+"/dst")

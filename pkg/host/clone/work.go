@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"runtime/debug"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,7 +20,12 @@ type job struct {
 	names []string
 }
 
-const jobNames = 256
+const (
+	jobNames = 256
+
+	leaseWait = time.Minute // longer than the kernel's 45 s
+	leasePoll = 10 * time.Millisecond
+)
 
 // entry is one of a job, and the rest of the job after it.
 type entry struct {
@@ -134,7 +140,7 @@ func (c *cloner) copyEntry(ctx context.Context, b *buffers, e entry, path int) e
 }
 
 func (c *cloner) copyFile(ctx context.Context, b *buffers, e entry, path int, st *unix.Stat_t) (err error) {
-	src, err := dirstack.Reopen(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOATIME)
+	src, err := openOriginal(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -154,6 +160,22 @@ func (c *cloner) copyFile(ctx context.Context, b *buffers, e entry, path int, st
 	}
 	c.allocated.Add(st.Blocks * 512)
 	return b.copyInode(src, dst, st)
+}
+
+// openOriginal waits for who has a lease on the file, fcntl(2): the first try has
+// asked for its end. The kernel takes it away after /proc/sys/fs/lease-break-time.
+func openOriginal(ctx context.Context, path int) (int, error) {
+	for end := time.Now().Add(leaseWait); ; {
+		fd, err := dirstack.Reopen(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOATIME)
+		if !errors.Is(err, unix.EAGAIN) || time.Now().After(end) {
+			return fd, err
+		}
+		select {
+		case <-ctx.Done():
+			return -1, context.Cause(ctx)
+		case <-time.After(leasePoll):
+		}
+	}
 }
 
 // create makes a file with the mode it will have, if the umask allows, which
