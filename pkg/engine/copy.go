@@ -13,7 +13,9 @@ const (
 	// Atomic: the whole volume at one instant, as a power cut would leave it.
 	Atomic Consistency = "atomic"
 	// BestEffort: each file as it was at some moment while the snapshot was made,
-	// and a file that is written at that very moment in some state between.
+	// and a file that is written at that very moment in some state between. A file
+	// or directory that is moved or renamed meanwhile may be missing, or there
+	// twice; one that is replaced under its name is there.
 	BestEffort Consistency = "best-effort"
 )
 

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -65,13 +66,16 @@ const (
 // Tree copies what is in the directory src into the empty directory dst, and the
 // metadata of src itself: owners, modes, times in nanoseconds, extended
 // attributes (ACLs and file capabilities among them; not trusted.hostvol), hard
-// links within the tree, holes, symbolic links as they are, fifos, sockets and
-// devices. Preallocated blocks, chattr flags and project ids are not copied;
-// new files get the project that dst passes on.
+// links within the tree (where a birth time or a generation tells files apart),
+// holes, symbolic links as they are, fifos, sockets and devices. Preallocated
+// blocks, chattr flags and project ids are not copied; new files get the project
+// that dst passes on.
 //
 // Something mounted in src is left out; a directory stands for it. Files that
-// vanish meanwhile are left out. A file that is written meanwhile is copied in
-// some state between; with reflinks each file by itself is copied as of one moment.
+// vanish meanwhile are left out. A file that another one replaces by a rename is
+// there; what is moved or renamed may be missing or there twice. A file that is
+// written meanwhile is copied in some state between; with reflinks each file by
+// itself is copied as of one moment.
 // A directory that is moved while the walk is deep below it is an ErrMoved.
 //
 // On error, or when ctx ends, part of the copy is left in dst for the caller to
@@ -83,8 +87,10 @@ func Tree(ctx context.Context, src, dst int, o Options) (Stats, error) {
 		return Stats{}, fmt.Errorf("clone tree: %w", err)
 	}
 	defer c.close()
-	stop := c.reportProgress()
-	err = c.run(ctx)
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	stop := c.reportProgress(fail)
+	err = c.run(ctx, fail)
 	stop()
 	if err == nil && o.Sync {
 		err = unix.Syncfs(dst)
@@ -127,6 +133,13 @@ func newCloner(src, dst int, o Options) (*cloner, error) {
 		c.src.Close()
 		return nil, err
 	}
+	if _, ok, err := c.dst.Next(); ok || err != nil {
+		c.close()
+		if err == nil {
+			err = fmt.Errorf("the copy's directory is not empty: %w", fs.ErrExist)
+		}
+		return nil, err
+	}
 	c.dstDev, c.dstIno = c.dst.ID()
 	// Or everything made in dst would inherit it and have an ACL of its own.
 	err = unix.Fremovexattr(c.dst.FD(), defaultACL)
@@ -143,14 +156,12 @@ func (c *cloner) close() {
 }
 
 // run walks and copies until all is done or one goroutine has failed.
-func (c *cloner) run(ctx context.Context) error {
-	ctx, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
+func (c *cloner) run(ctx context.Context, fail func(error)) error {
 	var workers sync.WaitGroup
 	for range c.options.Workers {
 		workers.Go(func() { c.work(ctx, fail) })
 	}
-	if err := c.walk(ctx); err != nil {
+	if err := guard(func() error { return c.walk(ctx) }); err != nil {
 		fail(err)
 	}
 	c.pending.Wait()
@@ -167,26 +178,32 @@ func (c *cloner) stats() Stats {
 }
 
 // reportProgress returns the function that ends it.
-func (c *cloner) reportProgress() (stop func()) {
+func (c *cloner) reportProgress(fail func(error)) (stop func()) {
 	if c.options.Progress == nil {
 		return func() {}
 	}
 	var reporter sync.WaitGroup
 	end := make(chan struct{})
 	reporter.Go(func() {
-		tick := time.NewTicker(progressInterval)
-		defer tick.Stop()
-		for {
-			select {
-			case <-end:
-				return
-			case <-tick.C:
-				c.options.Progress(c.stats())
-			}
+		if err := guard(func() error { return c.report(end) }); err != nil {
+			fail(err)
 		}
 	})
 	return func() {
 		close(end)
 		reporter.Wait()
+	}
+}
+
+func (c *cloner) report(end <-chan struct{}) error {
+	tick := time.NewTicker(progressInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-end:
+			return nil
+		case <-tick.C:
+			c.options.Progress(c.stats())
+		}
 	}
 }

@@ -5,19 +5,26 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hostvol/hostvol/pkg/host/rmtree/dirstack"
 )
 
 // directory is a pair of directories, original and copy. The copy gets its
 // metadata when all its entries are made: when the walk has left it and no job
 // is pending, whichever comes last.
 type directory struct {
-	parent *directory
-	name   string
-	stat   unix.Stat_t // of the original, before it was read
+	parent  *directory
+	name    string
+	stat    unix.Stat_t // of the original, before it was read
+	entered time.Time   // when that was
 
 	names []string // collected by the walk for the next job
+	last  string   // name that the walk has read
+	read  bool     // to the end; late is what is left to do
+	late  []dirstack.Entry
 
 	mu       sync.Mutex
 	src, dst int // open while users > 0
@@ -27,7 +34,7 @@ type directory struct {
 }
 
 func (c *cloner) newDirectory(parent *directory, name string) (*directory, error) {
-	d := &directory{parent: parent, name: name, src: -1, dst: -1}
+	d := &directory{parent: parent, name: name, src: -1, dst: -1, entered: time.Now()}
 	if err := unix.Fstat(c.src.FD(), &d.stat); err != nil {
 		return nil, fmt.Errorf("stat directory %s: %w", d.path(""), err)
 	}

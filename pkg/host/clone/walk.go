@@ -23,7 +23,7 @@ func (c *cloner) walk(ctx context.Context) error {
 			d.abandon()
 			return context.Cause(ctx)
 		}
-		e, ok, err := c.src.Next()
+		e, ok, err := c.next(ctx, d)
 		switch {
 		case err != nil:
 			err = fmt.Errorf("read directory %s: %w", d.path(""), err)
@@ -95,7 +95,10 @@ func (c *cloner) enter(ctx context.Context, d *directory, name string) (*directo
 	err := c.src.Enter(name)
 	switch {
 	case errors.Is(err, dirstack.ErrMountPoint):
-		return d, c.mkdir(d, name, 0o755)
+		if err := c.mkdir(d, name, 0o755); !errors.Is(err, errTwice) {
+			return d, err
+		}
+		return d, nil
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
 		return d, nil // gone or replaced
 	case err != nil:
@@ -105,6 +108,9 @@ func (c *cloner) enter(ctx context.Context, d *directory, name string) (*directo
 		return d, fmt.Errorf("%w: the copy lies within the original, at %s", fs.ErrInvalid, d.path(name))
 	}
 	if err := c.mkdir(d, name, 0o700); err != nil {
+		if errors.Is(err, errTwice) {
+			return d, c.src.Leave()
+		}
 		return d, err
 	}
 	if err := c.dst.Enter(name); err != nil {
@@ -119,7 +125,7 @@ func (c *cloner) enter(ctx context.Context, d *directory, name string) (*directo
 
 func (c *cloner) mkdir(d *directory, name string, mode uint32) error {
 	if err := unix.Mkdirat(c.dst.FD(), name, mode); err != nil {
-		return fmt.Errorf("make directory %s: %w", d.path(name), err)
+		return fmt.Errorf("make directory %s: %w", d.path(name), ofCopy(err))
 	}
 	c.dirs.Add(1)
 	return nil

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime/debug"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,7 +20,12 @@ type job struct {
 	names []string
 }
 
-const jobNames = 256
+const (
+	jobNames = 256
+
+	leaseWait = time.Minute // longer than the kernel's 45 s
+	leasePoll = 10 * time.Millisecond
+)
 
 // entry is one of a job, and the rest of the job after it.
 type entry struct {
@@ -31,13 +38,27 @@ type entry struct {
 func (c *cloner) work(ctx context.Context, fail func(error)) {
 	b := new(buffers)
 	for j := range c.jobs {
-		err := c.doJob(ctx, b, j)
-		if err = errors.Join(err, j.dir.release(b)); err != nil {
+		err := guard(func() error { return c.doJob(ctx, b, j) })
+		err = errors.Join(err, guard(func() error { return j.dir.release(b) }))
+		if err != nil {
 			fail(err)
 		}
 		c.pending.Done()
 	}
 }
+
+// guard makes a panic the error of the copy: in a goroutine of its own it would
+// end the process.
+func guard(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v\n%s", errPanic, r, debug.Stack())
+		}
+	}()
+	return f()
+}
+
+var errPanic = errors.New("defect in the copy: panic")
 
 func (c *cloner) doJob(ctx context.Context, b *buffers, j job) error {
 	for len(j.names) > 0 {
@@ -81,14 +102,19 @@ func (c *cloner) do(ctx context.Context, b *buffers, e entry) error {
 	case err == nil:
 		c.files.Add(1)
 		return nil
-	case errors.Is(err, errGone), errors.Is(err, fs.ErrNotExist), errors.Is(err, dirstack.ErrMountPoint):
+	case errors.Is(err, errGone), errors.Is(err, errTwice), errors.Is(err, fs.ErrNotExist), errors.Is(err, dirstack.ErrMountPoint):
 		return nil
 	}
 	return fmt.Errorf("copy %s: %w", e.dir.path(e.name), err)
 }
 
-// errGone: what was listed is not there any more.
-var errGone = errors.New("gone")
+var (
+	// errGone: what was listed is not there any more.
+	errGone = errors.New("gone")
+	// errTwice: the copy has that name. What is replaced while a directory is read
+	// may be listed twice.
+	errTwice = errors.New("listed twice")
+)
 
 func (c *cloner) copyEntry(ctx context.Context, b *buffers, e entry, path int) error {
 	var st unix.Stat_t
@@ -104,31 +130,27 @@ func (c *cloner) copyEntry(ctx context.Context, b *buffers, e entry, path int) e
 	if st.Nlink < 2 {
 		return c.copySpecial(b, e, path, &st)
 	}
-	first, link := c.links.first(e, &st)
-	if !first {
-		return c.makeLink(ctx, e, link)
+	link, done, err := c.link(ctx, e, path, &st)
+	if done {
+		return err
 	}
-	err := c.copySpecial(b, e, path, &st)
-	link.made(err)
+	err = c.copySpecial(b, e, path, &st)
+	c.links.made(link, err)
 	return err
 }
 
 func (c *cloner) copyFile(ctx context.Context, b *buffers, e entry, path int, st *unix.Stat_t) (err error) {
-	src, err := dirstack.Reopen(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOATIME)
+	src, err := openOriginal(ctx, path)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = unix.Close(src) }()
-	made := func(error) {}
-	if st.Nlink > 1 {
-		first, link := c.links.first(e, st)
-		if !first {
-			return c.makeLink(ctx, e, link)
-		}
-		made = link.made
+	link, done, err := c.link(ctx, e, src, st)
+	if done {
+		return err
 	}
 	dst, err := create(e.dir.dst, e.name, st.Mode)
-	made(err)
+	c.links.made(link, err)
 	if err != nil {
 		return err
 	}
@@ -138,6 +160,22 @@ func (c *cloner) copyFile(ctx context.Context, b *buffers, e entry, path int, st
 	}
 	c.allocated.Add(st.Blocks * 512)
 	return b.copyInode(src, dst, st)
+}
+
+// openOriginal waits for who has a lease on the file, fcntl(2): the first try has
+// asked for its end. The kernel takes it away after /proc/sys/fs/lease-break-time.
+func openOriginal(ctx context.Context, path int) (int, error) {
+	for end := time.Now().Add(leaseWait); ; {
+		fd, err := dirstack.Reopen(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOATIME)
+		if !errors.Is(err, unix.EAGAIN) || time.Now().After(end) {
+			return fd, err
+		}
+		select {
+		case <-ctx.Done():
+			return -1, context.Cause(ctx)
+		case <-time.After(leasePoll):
+		}
+	}
 }
 
 // create makes a file with the mode it will have, if the umask allows, which
@@ -151,10 +189,14 @@ func create(dir int, name string, mode uint32) (int, error) {
 	return fd, nil
 }
 
-// ofCopy keeps an error about the copy from looking like one about the original.
+// ofCopy keeps an error about the copy from looking like one about the original,
+// and knows the name that the copy has already: it was empty.
 func ofCopy(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("the copy's directory was removed: %w", unix.ESTALE)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return errTwice
 	}
 	return err
 }

@@ -25,6 +25,7 @@ type reader struct {
 	buf    []byte
 	unread []byte
 	after  int64 // cookie of the last entry returned
+	before int64 // of the one before it
 }
 
 // Offsets in struct linux_dirent64, getdents64(2).
@@ -56,6 +57,7 @@ func (r *reader) next(fd int) (Entry, bool, error) {
 		d := r.unread
 		length := binary.NativeEndian.Uint16(d[direntReclen:])
 		r.unread = d[length:]
+		r.before = r.after
 		r.after = int64(binary.NativeEndian.Uint64(d[direntOff:]))
 		name := d[direntName:length]
 		name = name[:bytes.IndexByte(name, 0)]
@@ -63,6 +65,20 @@ func (r *reader) next(fd int) (Entry, bool, error) {
 			return Entry{Name: s, Type: d[direntType]}, true, nil
 		}
 	}
+}
+
+// again goes back by one entry: the cookie of the last one may stand for the end,
+// whatever follows it later (INT_MAX on btrfs). Where the filesystem does not take
+// the cookie, all of the directory is read again.
+func (r *reader) again(fd int) error {
+	r.unread = nil
+	r.after = r.before
+	err := r.seek(fd)
+	if errors.Is(err, unix.EINVAL) {
+		r.before, r.after = 0, 0
+		err = r.seek(fd)
+	}
+	return err
 }
 
 func (r *reader) drop() { r.buf, r.unread = nil, nil }

@@ -134,6 +134,15 @@ func (s *Stack) Next() (e Entry, ok bool, err error) {
 	return s.top().reader.next(s.FD())
 }
 
+// Again goes back from the end of the current directory, so that Next returns what
+// was added behind it since; the last entry comes once more, others may.
+//
+// btrfs numbers entries in the order in which they come, gives a name that is
+// renamed over a new number, and returns no number above the highest at the time
+// of opendir(3) or lseek(2): what is replaced meanwhile is found here and nowhere
+// else.
+func (s *Stack) Again() error { return s.top().reader.again(s.FD()) }
+
 func (s *Stack) top() *frame { return &s.frames[len(s.frames)-1] }
 
 func (s *Stack) push(name string, fd int) error {

@@ -107,6 +107,40 @@ func TestReadingSurvivesDepth(t *testing.T) {
 	}
 }
 
+// What is renamed over after it was read comes again behind the end, on btrfs.
+func TestAgain(t *testing.T) {
+	dir := hosttest.BtrfsNoQuota(t, 128)
+	for i := range 10 {
+		must(t, os.WriteFile(fmt.Sprintf("%s/%d", dir, i), nil, 0o600))
+	}
+	s, err := New(hosttest.Open(t, dir))
+	must(t, err)
+	defer s.Close()
+	rest := func() (names []string) {
+		for {
+			e, ok, err := s.Next()
+			must(t, err)
+			if !ok {
+				return names
+			}
+			names = append(names, e.Name)
+		}
+	}
+	rest()
+	for _, c := range []struct{ replaced, want string }{
+		{"", "9"}, {"3", "9 3"}, {"", "3"}, {"5", "3 5"}, {"5", "5"},
+	} {
+		if c.replaced != "" {
+			must(t, os.WriteFile(dir+"/new", nil, 0o600))
+			must(t, os.Rename(dir+"/new", dir+"/"+c.replaced))
+		}
+		must(t, s.Again())
+		if got := strings.Join(rest(), " "); got != c.want {
+			t.Errorf("%q replaced: %s, want %s", c.replaced, got, c.want)
+		}
+	}
+}
+
 func TestMoved(t *testing.T) {
 	dir := t.TempDir()
 	s, err := New(hosttest.Open(t, dir))
