@@ -244,13 +244,16 @@ func (c *copies) join(key, from string, busy error) error {
 }
 
 // giveUp is for a delete of what is being made: unless a call waits for the copy,
-// nobody wants it any more.
-func (c *copies) giveUp(key string) {
+// nobody wants it any more. It is given what the delete answers otherwise.
+func (c *copies) giveUp(key string, busy error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if j := c.by[key]; j != nil && j.waiting == 0 {
-		j.cancel(errAbandoned)
+	j := c.by[key]
+	if j == nil || j.waiting > 0 {
+		return busy
 	}
+	j.cancel(errAbandoned)
+	return kind(ErrBusy, "%s is being copied from %s, which is given up now; try again", key, j.from)
 }
 
 // missed gives, once, the error of a copy that ended when nobody waited for it.

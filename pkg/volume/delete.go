@@ -20,8 +20,7 @@ func (s *Service) Delete(ctx context.Context, handle string) error {
 	}
 	unlock, err := s.locks.tryAway(volumeKey(id))
 	if err != nil {
-		s.copies.giveUp(volumeKey(id))
-		return err
+		return s.copies.giveUp(volumeKey(id), err)
 	}
 	defer unlock()
 	p, rec, err := s.find(id)

@@ -99,8 +99,7 @@ func (s *Service) DeleteSnapshot(ctx context.Context, handle string) error {
 	}
 	unlock, err := s.locks.tryAway(snapshotKey(id))
 	if err != nil {
-		s.copies.giveUp(snapshotKey(id))
-		return err
+		return s.copies.giveUp(snapshotKey(id), err)
 	}
 	defer unlock()
 	p, rec, err := s.findSnapshot(id)
