@@ -42,23 +42,37 @@ func malformed(c *csi.VolumeCapability) string {
 	if c.GetBlock() == nil && c.GetMount() == nil {
 		return "the access type is missing"
 	}
-	if err := volume.CheckFlags(c.GetMount().GetMountFlags()); err != nil {
-		return err.Error()
+	return ""
+}
+
+// exceeding tells why no volume can be used so; "" if one can.
+func exceeding(c *csi.VolumeCapability) string {
+	if c.GetMount().GetVolumeMountGroup() != "" {
+		return "volume_mount_group is not supported; the kubelet applies fsGroup itself"
 	}
 	return ""
 }
 
-// exceeding tells why no volume can be used so; "" if it can.
-func exceeding(c *csi.VolumeCapability) string {
-	switch {
-	case c.GetBlock() != nil:
-		return "raw block volumes need the image engine, which this version does not have; ask for volumeMode: Filesystem"
-	case c.GetMount().GetFsType() != "":
-		return "a directory volume has the filesystem of its pool; leave out csi.storage.k8s.io/fstype"
-	case c.GetMount().GetVolumeMountGroup() != "":
-		return "volume_mount_group is not supported; the kubelet applies fsGroup itself"
+// accessIn is what a capability asks of the volume.
+func accessIn(c *csi.VolumeCapability) volume.Access {
+	return volume.Access{Block: c.GetBlock() != nil, FSType: c.GetMount().GetFsType(), Options: c.GetMount().GetMountFlags()}
+}
+
+// accessInAll is what several capabilities of one volume ask of it.
+func accessInAll(cs []*csi.VolumeCapability) (volume.Access, error) {
+	all := accessIn(cs[0])
+	for _, c := range cs[1:] {
+		a := accessIn(c)
+		switch {
+		case a.Block != all.Block:
+			return all, status.Error(codes.InvalidArgument, "a volume is a block device or has a filesystem; ask for one volumeMode")
+		case all.FSType != "" && a.FSType != "" && a.FSType != all.FSType:
+			return all, status.Errorf(codes.InvalidArgument, "a volume cannot have the filesystem %s and %s", all.FSType, a.FSType)
+		}
+		all.FSType = cmp.Or(all.FSType, a.FSType)
+		all.Options = append(all.Options, a.Options...)
 	}
-	return ""
+	return all, nil
 }
 
 func unsupported(c *csi.VolumeCapability) string { return cmp.Or(malformed(c), exceeding(c)) }

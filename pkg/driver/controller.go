@@ -19,6 +19,10 @@ func (d *Driver) CreateVolume(ctx context.Context, r *csi.CreateVolumeRequest) (
 	if err := checkCapabilities(r.GetVolumeCapabilities()); err != nil {
 		return nil, err
 	}
+	access, err := accessInAll(r.GetVolumeCapabilities())
+	if err != nil {
+		return nil, err
+	}
 	content, err := contentOf(r.GetVolumeContentSource())
 	if err != nil {
 		return nil, err
@@ -29,6 +33,7 @@ func (d *Driver) CreateVolume(ctx context.Context, r *csi.CreateVolumeRequest) (
 	v, err := d.volumes.Create(ctx, volume.CreateRequest{
 		Name:       r.GetName(),
 		Size:       sizeOf(r.GetCapacityRange()),
+		Access:     access,
 		Parameters: r.GetParameters(),
 		Content:    content,
 		Topology:   requisite(r.GetAccessibilityRequirements()),
@@ -74,6 +79,14 @@ func (d *Driver) exists(handle string, attributes map[string]string) error {
 	return toStatus(err)
 }
 
+// usable checks a capability, and that the volume, which exists, has it.
+func (d *Driver) usable(handle string, attributes map[string]string, c *csi.VolumeCapability) error {
+	if err := checkCapability(c); err != nil {
+		return err
+	}
+	return toStatus(d.volumes.CheckAccess(handle, attributes, accessIn(c)))
+}
+
 // ControllerPublishVolume implements csi.ControllerServer. It only checks: a
 // volume is where its node is.
 func (d *Driver) ControllerPublishVolume(_ context.Context, r *csi.ControllerPublishVolumeRequest) (*csi.ControllerPublishVolumeResponse, error) {
@@ -89,6 +102,9 @@ func (d *Driver) ControllerPublishVolume(_ context.Context, r *csi.ControllerPub
 		return nil, err
 	}
 	if err := d.exists(r.GetVolumeId(), r.GetVolumeContext()); err != nil {
+		return nil, err
+	}
+	if err := d.usable(r.GetVolumeId(), r.GetVolumeContext(), r.GetVolumeCapability()); err != nil {
 		return nil, err
 	}
 	if r.GetNodeId() != d.volumes.NodeID() {
@@ -118,7 +134,11 @@ func (d *Driver) ValidateVolumeCapabilities(_ context.Context, r *csi.ValidateVo
 		return nil, err
 	}
 	for _, c := range r.GetVolumeCapabilities() {
-		if why := unsupported(c); why != "" {
+		why := unsupported(c)
+		if err := d.volumes.CheckAccess(r.GetVolumeId(), r.GetVolumeContext(), accessIn(c)); why == "" && err != nil {
+			why = err.Error()
+		}
+		if why != "" {
 			return &csi.ValidateVolumeCapabilitiesResponse{Message: why}, nil
 		}
 	}
@@ -156,12 +176,14 @@ func (d *Driver) ControllerGetVolume(_ context.Context, r *csi.ControllerGetVolu
 
 // GetCapacity implements csi.ControllerServer.
 func (d *Driver) GetCapacity(_ context.Context, r *csi.GetCapacityRequest) (*csi.GetCapacityResponse, error) {
+	var access volume.Access
 	for _, c := range r.GetVolumeCapabilities() {
 		if unsupported(c) != "" {
 			return &csi.GetCapacityResponse{}, nil // no volume of that kind fits anywhere
 		}
+		access = accessIn(c)
 	}
-	c, err := d.volumes.Capacity(r.GetParameters(), r.GetAccessibleTopology().GetSegments())
+	c, err := d.volumes.Capacity(r.GetParameters(), r.GetAccessibleTopology().GetSegments(), access)
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -185,7 +207,7 @@ func (d *Driver) ControllerExpandVolume(ctx context.Context, r *csi.ControllerEx
 		return nil, status.Error(codes.Unimplemented, "in distributed mode a volume is expanded on its node, by NodeExpandVolume")
 	}
 	if r.GetVolumeCapability() != nil {
-		if err := checkCapability(r.GetVolumeCapability()); err != nil {
+		if err := d.usable(r.GetVolumeId(), nil, r.GetVolumeCapability()); err != nil {
 			return nil, err
 		}
 	}

@@ -19,7 +19,14 @@ func (d *Driver) NodeStageVolume(ctx context.Context, r *csi.NodeStageVolumeRequ
 	if err := checkNodeCapability(r.GetVolumeCapability()); err != nil {
 		return nil, err
 	}
-	err := d.volumes.Stage(ctx, r.GetVolumeId(), r.GetStagingTargetPath(), r.GetVolumeCapability().GetMount().GetMountFlags(), r.GetVolumeContext())
+	mode, _ := accessOf(r.GetVolumeCapability().GetAccessMode().GetMode())
+	err := d.volumes.Stage(ctx, volume.PublishRequest{
+		Handle:        r.GetVolumeId(),
+		StagingTarget: r.GetStagingTargetPath(),
+		ReadOnly:      mode.readOnly,
+		Access:        accessIn(r.GetVolumeCapability()),
+		Context:       r.GetVolumeContext(),
+	})
 	return &csi.NodeStageVolumeResponse{}, toStatus(err)
 }
 
@@ -52,7 +59,7 @@ func (d *Driver) NodePublishVolume(ctx context.Context, r *csi.NodePublishVolume
 		StagingTarget: r.GetStagingTargetPath(),
 		ReadOnly:      r.GetReadonly() || mode.readOnly,
 		Exclusive:     mode.exclusive,
-		Flags:         r.GetVolumeCapability().GetMount().GetMountFlags(),
+		Access:        accessIn(r.GetVolumeCapability()),
 		Context:       r.GetVolumeContext(),
 	})
 	if err == nil {
@@ -111,7 +118,7 @@ func (d *Driver) NodeExpandVolume(ctx context.Context, r *csi.NodeExpandVolumeRe
 		return nil, toStatus(err)
 	}
 	if r.GetVolumeCapability() != nil {
-		if err := checkCapability(r.GetVolumeCapability()); err != nil {
+		if err := d.usable(r.GetVolumeId(), nil, r.GetVolumeCapability()); err != nil {
 			return nil, err
 		}
 	}

@@ -35,9 +35,12 @@ var (
 
 // Source is the content that a new volume or snapshot starts with.
 type Source struct {
-	// Dir is what Attach gives of it. It may lie on another filesystem, and others
-	// may write to it.
-	Dir *safepath.Dir
+	// Item is its item directory, made by an engine of the same name, and Volume what
+	// that knows of it. It may lie in another pool, and others may write to it.
+	Item   *safepath.Dir
+	Volume Volume
+	// Held tells that Hold is in force for it.
+	Held bool
 	// Within tells, once the content has been taken, the size in bytes within which
 	// a limit has kept it, 0 for none. The kernel may count a little more.
 	Within func() int64

@@ -7,11 +7,16 @@ package engine
 
 import (
 	"context"
+	"errors"
 
 	"golang.org/x/time/rate"
 
+	"github.com/hostvol/hostvol/pkg/host/mount"
 	"github.com/hostvol/hostvol/pkg/host/safepath"
 )
+
+// ErrForm tells why a volume cannot be made, or used so.
+var ErrForm = errors.New("not a volume that this engine can make")
 
 // Policy is what a class asks of the enforcement of sizes.
 type Policy string
@@ -37,6 +42,21 @@ type Spec struct {
 	Mode uint32
 	// UID and GID own the volume's root directory.
 	UID, GID int
+	// Form is what the volume is to be; the zero value is a directory.
+	Form
+	// MkfsOptions are arguments for the program that makes the filesystem.
+	MkfsOptions []string
+}
+
+// Form is what a volume is besides its size.
+type Form struct {
+	// Block tells a raw block device.
+	Block bool `json:"block,omitempty"`
+	// FSType is the volume's own filesystem, as mount(8) names it; "" when it has
+	// none of its own.
+	FSType string `json:"fstype,omitempty"`
+	// Thick tells that its space was allocated beforehand.
+	Thick bool `json:"thick,omitempty"`
 }
 
 // Volume is what an engine has to know of a volume it made: the part of the
@@ -48,6 +68,7 @@ type Volume struct {
 	Enforced bool `json:"enforced"`
 	// Project is the volume's project id, 0 where the engine uses none.
 	Project uint32 `json:"project,omitempty"`
+	Form
 }
 
 // Enforcement is what an engine can do about sizes on its pool, as it was
@@ -123,9 +144,17 @@ type Engine interface {
 	// With from, the volume starts with that content, and its root has the owner
 	// and mode of the source's, not those of spec.
 	Create(ctx context.Context, item *safepath.Dir, spec Spec, from *Source) (Volume, error)
+	// Size is the size that a volume of at least so many bytes gets. It fails with
+	// an ErrForm when the engine makes no volume of that form.
+	Size(bytes int64, form Form) (int64, error)
 	// Atomic tells whether Snapshot can give the Atomic consistency, of volumes
 	// that Create has made.
 	Atomic() bool
+	// Hold stops the writes to volumes, until release, so that snapshots taken
+	// meanwhile are all of one instant. It is ErrNotAtomic where that cannot be.
+	// Release fails when the writes went on before it was called: what was taken
+	// is not of one instant then.
+	Hold(ctx context.Context, sources []Source) (release func() error, err error)
 	// Snapshot makes a snapshot inside the empty directory item, as Create makes a
 	// volume; it is not limited. It fails with ErrNotAtomic when want is Atomic and
 	// the source does not allow that, with ErrNested and, as Create does with from,
@@ -146,8 +175,19 @@ type Engine interface {
 	// Known tells the engine at start-up of a volume that exists, in any state,
 	// so that what belongs to it is not given away.
 	Known(item *safepath.Dir, v Volume)
-	// Attach opens what a publish binds. It may be repeated.
-	Attach(ctx context.Context, item *safepath.Dir) (*safepath.Dir, error)
+	// Attach makes ready what a publish mounts. It may be repeated, and is needed
+	// again after a boot. Options are mount options of the volume's own filesystem.
+	// With readOnly not even root can write to what is mounted then. The caller
+	// closes the source; what was attached stays until Detach.
+	Attach(ctx context.Context, item *safepath.Dir, v Volume, readOnly bool, options []string) (*mount.Source, error)
+	// Attached is what Attach would give while the volume is attached, without
+	// attaching it: nothing, one source, or one to write and one to read.
+	Attached(ctx context.Context, item *safepath.Dir, v Volume) ([]*mount.Source, error)
+	// Devices names the block devices, such as "loop7", that are attached for the
+	// volume; nil where none ever is.
+	Devices(ctx context.Context, item *safepath.Dir, v Volume) ([]string, error)
+	// Detach undoes Attach. The volume is published nowhere. It may be repeated.
+	Detach(ctx context.Context, item *safepath.Dir, v Volume) error
 	// Usage is told in constant time.
 	Usage(ctx context.Context, item *safepath.Dir, v Volume) (Usage, error)
 	// Inspect looks for problems: in constant time, or when deep by a walk.

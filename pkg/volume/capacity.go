@@ -10,7 +10,7 @@ type Capacity struct {
 
 // Capacity tells what is left for volumes of a class at a place, nil for here.
 // A class or place that has nothing to do with this node has nothing here.
-func (s *Service) Capacity(given map[string]string, place map[string]string) (Capacity, error) {
+func (s *Service) Capacity(given map[string]string, place map[string]string, a Access) (Capacity, error) {
 	if !s.here(place) {
 		return Capacity{}, nil
 	}
@@ -21,7 +21,7 @@ func (s *Service) Capacity(given map[string]string, place map[string]string) (Ca
 		// told. Create refuses it, and says why at the claim.
 		params = parameters{enforce: engine.None}
 	}
-	fit, _, err := s.candidates(params)
+	fit, _, err := s.candidates(params, params.engineFor(a))
 	if err != nil {
 		return Capacity{}, nil //nolint:nilerr // a pool that is not here has no room here
 	}

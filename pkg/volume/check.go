@@ -68,7 +68,7 @@ func (s *Service) checkPool(ctx context.Context, cfg pool.Config) ([]Fault, erro
 		found := faultsOf(cfg.Name, content)
 		found = append(found, compareIndex(p, content)...)
 		found = append(found, quarantineFaults(p)...)
-		found = append(found, s.checkMounts(cfg, table, content)...)
+		found = append(found, s.checkMounts(p, table, content)...)
 		if len(found) == 0 || slices.Equal(found, last) {
 			return found, nil
 		}
@@ -154,15 +154,19 @@ func compareIndex(p *pool.Pool, c pool.Content) []Fault {
 
 // checkMounts looks for a target with two layers, and for one whose volume is
 // gone.
-func (s *Service) checkMounts(cfg pool.Config, table []mount.Entry, c pool.Content) []Fault {
+func (s *Service) checkMounts(p *pool.Pool, table []mount.Entry, c pool.Content) []Fault {
+	devices, err := attachedDevices(p)
+	if err != nil {
+		return []Fault{{Pool: p.Name(), Reason: InspectFailed, Message: err.Error()}}
+	}
 	var out []Fault
 	layers := map[poolMount]int{}
-	for _, m := range s.mountsOf(table, cfg.Path) {
+	for _, m := range s.mountsOf(table, p.Path(), devices) {
 		if layers[m]++; layers[m] == 2 {
-			out = append(out, Fault{Pool: cfg.Name, Item: m.id, Reason: FaultDoubled, Message: fmt.Sprintf("it is mounted more than once at %s", m.target)})
+			out = append(out, Fault{Pool: p.Name(), Item: m.id, Reason: FaultDoubled, Message: fmt.Sprintf("it is mounted more than once at %s", m.target)})
 		}
 		if _, ok := c.Volumes[m.id]; !ok && layers[m] == 1 {
-			out = append(out, Fault{Pool: cfg.Name, Item: m.id, Reason: FaultGone, Message: fmt.Sprintf("something is mounted at %s that is no volume of the pool any more", m.target)})
+			out = append(out, Fault{Pool: p.Name(), Item: m.id, Reason: FaultGone, Message: fmt.Sprintf("something is mounted at %s that is no volume of the pool any more", m.target)})
 		}
 	}
 	return out

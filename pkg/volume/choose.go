@@ -9,12 +9,9 @@ import (
 	"github.com/hostvol/hostvol/pkg/pool"
 )
 
-// directoryEngine makes the volumes for which a class asks nothing else.
-const directoryEngine = "directory"
-
-// candidates are the open pools in which a class's volumes can be made, and why
-// the others are not among them.
-func (s *Service) candidates(params parameters) (fit []*pool.Pool, why []string, err error) {
+// candidates are the open pools in which the engine can make a class's volumes,
+// and why the others are not among them.
+func (s *Service) candidates(params parameters, by string) (fit []*pool.Pool, why []string, err error) {
 	name := params.pool
 	if name == "" {
 		name = s.opts.DefaultPool
@@ -26,7 +23,7 @@ func (s *Service) candidates(params parameters) (fit []*pool.Pool, why []string,
 		if name != "" && p.Name() != name {
 			continue
 		}
-		e := p.Engine(directoryEngine)
+		e := p.Engine(by)
 		if params.enforce == engine.Required && !e.Enforcement().On() {
 			why = append(why, fmt.Sprintf("pool %s cannot enforce sizes: %s", p.Name(), e.Enforcement().Reason))
 			continue
@@ -43,8 +40,8 @@ func (s *Service) candidates(params parameters) (fit []*pool.Pool, why []string,
 // choose finds the pool for a new volume: the one asked for, or of those that
 // qualify the one with the most space left. Whether it has enough, the pool
 // tells when it reserves.
-func (s *Service) choose(params parameters, size int64) (*pool.Pool, engine.Engine, error) {
-	fit, why, err := s.candidates(params)
+func (s *Service) choose(params parameters, by string, size int64) (*pool.Pool, engine.Engine, error) {
+	fit, why, err := s.candidates(params, by)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -55,7 +52,7 @@ func (s *Service) choose(params parameters, size int64) (*pool.Pool, engine.Engi
 	if len(fit) > 1 {
 		best = roomiest(fit, size)
 	}
-	return best, best.Engine(directoryEngine), nil
+	return best, best.Engine(by), nil
 }
 
 // roomiest is the pool with the most space left of those that can ever have the

@@ -1,7 +1,6 @@
 package volume
 
 import (
-	"context"
 	"errors"
 
 	"github.com/hostvol/hostvol/pkg/engine"
@@ -134,26 +133,20 @@ func (o origin) within() int64 {
 	return 0
 }
 
-// open opens the content of a source.
-func (o origin) open(ctx context.Context) (*safepath.Dir, error) {
-	open := o.pool.OpenItem
+// open opens the item of a source.
+func (o origin) open() (*safepath.Dir, error) {
 	if o.rec.Snapshot != nil {
-		open = o.pool.OpenSnapshot
+		return o.pool.OpenSnapshot(o.rec.ID)
 	}
-	item, err := open(o.rec.ID)
-	if err != nil {
-		return nil, err
-	}
-	defer item.Close() //nolint:errcheck // read only
-	return o.pool.Engine(o.rec.Engine).Attach(ctx, item)
+	return o.pool.OpenItem(o.rec.ID)
 }
 
 // with opens the content of a source for a copy by the engine.
-func (o origin) with(ctx context.Context, j *copying, use func(engine.Source) error) error {
-	dir, err := o.open(ctx)
+func (o origin) with(j *copying, use func(engine.Source) error) error {
+	item, err := o.open()
 	if err != nil {
 		return err
 	}
-	defer dir.Close() //nolint:errcheck // read only
-	return use(engine.Source{Dir: dir, Within: o.within, Progress: j.progress})
+	defer item.Close() //nolint:errcheck // read only
+	return use(engine.Source{Item: item, Volume: o.rec.Volume, Within: o.within, Progress: j.progress})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/hostvol/hostvol/pkg/engine"
@@ -16,6 +17,8 @@ type CreateRequest struct {
 	// Name is the CO's: equal names are the same volume.
 	Name string
 	Size Range
+	// Access is how it is to be used.
+	Access Access
 	// Parameters are those of the class.
 	Parameters map[string]string
 	// Content is what the volume starts with.
@@ -36,7 +39,10 @@ type Volume struct {
 	Enforced bool
 	Created  time.Time
 	Engine   string
-	Origin   string
+	// Block tells a raw block device, FSType the filesystem of its own.
+	Block  bool
+	FSType string
+	Origin string
 	// Content is what it has started with.
 	Content Content
 	// Pod is the uid of the pod whose ephemeral volume it is, "" for none.
@@ -56,10 +62,6 @@ func (s *Service) Create(ctx context.Context, r CreateRequest) (Volume, error) {
 	if err != nil {
 		return Volume{}, err
 	}
-	size, err := r.Size.bytes()
-	if err != nil {
-		return Volume{}, err
-	}
 	if err := s.reachable(r.Topology); err != nil {
 		return Volume{}, err
 	}
@@ -68,9 +70,11 @@ func (s *Service) Create(ctx context.Context, r CreateRequest) (Volume, error) {
 		return Volume{}, err
 	}
 	want := pool.Record{
-		ID: idOf(r.Name), Name: r.Name, Volume: engine.Volume{Bytes: size}, Born: size,
+		ID: idOf(r.Name), Name: r.Name, From: from,
 		Enforce: params.enforce, Parameters: params.record(), Created: time.Now().UTC(),
-		From: from,
+	}
+	if err := s.shape(&want, params, r.Access, r.Size); err != nil {
+		return Volume{}, err
 	}
 	if want.Name == want.ID {
 		want.Name = ""
@@ -112,18 +116,24 @@ func (s *Service) build(ctx context.Context, want pool.Record, params parameters
 	if err := s.sure(want.ID); err != nil {
 		return nil, pool.Record{}, err
 	}
-	p, e, err := s.choose(params, want.Bytes)
+	p, e, err := s.choose(params, want.Engine, want.Bytes)
 	if err != nil {
 		return nil, pool.Record{}, err
 	}
-	want.Engine = e.Name()
-	spec := engine.Spec{Bytes: want.Bytes, Enforce: params.enforce, Mode: params.mode, UID: params.uid, GID: params.gid}
+	spec := specOf(want, params)
 	rec, err := s.buildIn(ctx, p, want, func(ctx context.Context, item *safepath.Dir, rec pool.Record) (pool.Record, error) {
 		var err error
 		rec.Volume, err = e.Create(ctx, item, spec, nil)
 		return rec, err
 	})
 	return p, rec, err
+}
+
+func specOf(want pool.Record, params parameters) engine.Spec {
+	return engine.Spec{
+		Bytes: want.Bytes, Enforce: params.enforce, Mode: params.mode, UID: params.uid, GID: params.gid,
+		Form: want.Form, MkfsOptions: strings.Fields(params.mkfs),
+	}
 }
 
 // buildIn has the pool build a volume or snapshot.
@@ -165,6 +175,10 @@ func compatible(have, want pool.Record, size Range) error {
 		return kind(ErrExists, "volume %s was made from %s, not from %s", have.ID, contentOf(have.From), contentOf(want.From))
 	case have.Born != want.Born && !between && !open:
 		return kind(ErrExists, "volume %s was made with %d bytes, not %d", have.ID, have.Born, want.Born)
+	case have.Block != want.Block:
+		return kind(ErrExists, "%s", mismatch(have, Access{Block: want.Block}))
+	case have.FSType != want.FSType && (want.FSType != "" || want.From == pool.From{}):
+		return kind(ErrExists, "%s", mismatch(have, Access{FSType: want.FSType}))
 	case !maps.Equal(have.Parameters, want.Parameters):
 		return kind(ErrExists, "volume %s was made with the parameters %v, not %v", have.ID, have.Parameters, want.Parameters)
 	}
@@ -174,7 +188,7 @@ func compatible(have, want pool.Record, size Range) error {
 func (s *Service) volume(p *pool.Pool, rec pool.Record) Volume {
 	v := Volume{
 		Handle: s.handle(rec.ID), ID: rec.ID, Pool: p.Name(), Bytes: rec.Bytes, Enforced: rec.Enforced,
-		Created: rec.Created, Engine: rec.Engine, Origin: rec.Origin, Content: s.content(rec.From),
+		Created: rec.Created, Engine: rec.Engine, Block: rec.Block, FSType: rec.FSType, Origin: rec.Origin, Content: s.content(rec.From),
 	}
 	if rec.Ephemeral != nil {
 		v.Handle, v.Pod = rec.ID, rec.Ephemeral.Pod

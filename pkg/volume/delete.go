@@ -33,6 +33,10 @@ func (s *Service) Delete(ctx context.Context, handle string) error {
 	if target := s.publishedAt(rec.ID); target != "" {
 		return kind(ErrInUse, "volume %s is published at %s; unpublish it first", id, target)
 	}
+	s.staged.set(id, false)
+	if err := s.detach(ctx, p, rec); err != nil {
+		return classify(err)
+	}
 	if err := p.Discard(rec.ID); err != nil {
 		return classify(err)
 	}

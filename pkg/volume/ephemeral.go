@@ -7,7 +7,6 @@ import (
 	"maps"
 	"time"
 
-	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/host/errno"
 	"github.com/hostvol/hostvol/pkg/host/mount"
 	"github.com/hostvol/hostvol/pkg/pool"
@@ -24,6 +23,7 @@ type ephemeral struct {
 	of     pool.Ephemeral
 	bytes  int64
 	params parameters
+	access Access
 }
 
 // publishEphemeral mounts an ephemeral volume, which it makes unless it is there.
@@ -44,8 +44,11 @@ func (s *Service) publishEphemeral(ctx context.Context, r PublishRequest, flags 
 // ensureEphemeral finds the volume, or makes it.
 func (s *Service) ensureEphemeral(ctx context.Context, e ephemeral) (p *pool.Pool, rec pool.Record, made bool, err error) {
 	want := pool.Record{
-		ID: e.id, Volume: engine.Volume{Bytes: e.bytes}, Born: e.bytes, Ephemeral: &e.of,
+		ID: e.id, Ephemeral: &e.of,
 		Enforce: e.params.enforce, Parameters: e.params.record(), Created: time.Now().UTC(),
+	}
+	if err := s.shape(&want, e.params, e.access, Range{Required: e.bytes}); err != nil {
+		return nil, pool.Record{}, false, err
 	}
 	p, rec, err = s.find(e.id)
 	switch {
@@ -74,7 +77,7 @@ func sameEphemeral(have, want pool.Record) error {
 }
 
 func (s *Service) mountEphemeral(ctx context.Context, p *pool.Pool, rec pool.Record, r PublishRequest, flags mount.Flags) error {
-	src, err := attach(ctx, p, rec)
+	src, err := attach(ctx, p, rec, r, flags)
 	if err != nil {
 		return err
 	}
@@ -109,6 +112,9 @@ func takesNoWrites(err error) bool {
 func (s *Service) removeEphemeral(ctx context.Context, p *pool.Pool, rec pool.Record) error {
 	if at := s.publishedAt(rec.ID); at != "" {
 		return kind(ErrInUse, "ephemeral volume %s is still mounted at %s; unmount that", rec.ID, at)
+	}
+	if err := s.detach(ctx, p, rec); err != nil {
+		return classify(err)
 	}
 	if err := p.Remove(rec.ID); err != nil {
 		return classify(err)

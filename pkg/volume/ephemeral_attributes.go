@@ -33,7 +33,7 @@ func (s *Service) parseEphemeral(r PublishRequest) (*ephemeral, error) {
 	if r.Context[attributeEphemeral] != "true" {
 		return nil, nil
 	}
-	e := ephemeral{of: pool.Ephemeral{Pod: r.Context[attributePodUID], Target: r.Target}}
+	e := ephemeral{of: pool.Ephemeral{Pod: r.Context[attributePodUID], Target: r.Target}, access: r.Access}
 	var ours bool
 	if e.id, ours = s.local(r.Handle); !ours || e.id != r.Handle {
 		return nil, invalid("%q cannot be the id of an ephemeral volume", r.Handle)
@@ -45,6 +45,8 @@ func (s *Service) parseEphemeral(r PublishRequest) (*ephemeral, error) {
 	for key, value := range r.Context {
 		switch {
 		case strings.HasPrefix(key, foreignPrefix), key == attributeSize:
+		case key == paramMkfsOptions: // they are arguments of a program that runs as root
+			return nil, invalid("an inline volume cannot have the attribute %s; use a class", paramMkfsOptions)
 		case key == attributePath:
 			return nil, invalid("an inline volume cannot have the attribute %s; use a persistent volume", attributePath)
 		case !slices.Contains(parameterNames(), key):

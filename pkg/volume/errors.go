@@ -84,6 +84,7 @@ func classify(err error) error {
 		{is(pool.ErrReadOnly), ErrState},
 		{is(pool.ErrQuarantine), ErrState},
 		{is(pool.ErrPurging), ErrState},
+		{is(engine.ErrForm), ErrInvalid},
 		{is(engine.ErrNotAtomic), ErrState},
 		{is(engine.ErrNested), ErrState},
 		{is(engine.ErrChanging), ErrBusy},

@@ -41,9 +41,9 @@ func (s *Service) fill(ctx context.Context, want pool.Record, size Range, params
 	err = s.copies.run(ctx, j, func(ctx context.Context) error {
 		var err error
 		rec, err = s.buildIn(ctx, p, want, func(ctx context.Context, item *safepath.Dir, rec pool.Record) (pool.Record, error) {
-			err := src.with(ctx, j, func(from engine.Source) error {
+			err := src.with(j, func(from engine.Source) error {
 				var err error
-				rec.Volume, err = e.Create(ctx, item, engine.Spec{Bytes: rec.Bytes, Enforce: params.enforce}, &from)
+				rec.Volume, err = e.Create(ctx, item, specOf(rec, params), &from)
 				return err
 			})
 			return rec, err
@@ -70,18 +70,42 @@ func (s *Service) chooseFor(src origin, params parameters, size Range, want *poo
 	default:
 		want.Bytes, want.Born = bytes, bytes
 	}
+	if err := inherit(src, params, want); err != nil {
+		return nil, nil, err
+	}
+	if err := s.fit(want, size); err != nil {
+		return nil, nil, err
+	}
 	if params.pool == "" {
 		params.pool = src.pool.Name()
 	}
-	p, e, err := s.choose(params, want.Bytes)
+	p, e, err := s.choose(params, want.Engine, want.Bytes)
 	if err != nil {
 		return nil, nil, err
 	}
-	want.Engine = e.Name()
 	// Content of a volume that was not enforced can be more than its size.
 	limited := e.Enforcement().On() && params.enforce != engine.None
 	if held := src.rec.Booked(); src.rec.Snapshot != nil && !src.limited() && limited && held > want.Bytes {
 		return nil, nil, kind(ErrOutOfRange, "%s holds %d bytes, more than the asked size of %d", keyOf(want.From), held, want.Bytes)
 	}
 	return p, e, nil
+}
+
+// inherit takes over from the source what the class leaves open: content stays
+// in the form that it has.
+func inherit(src origin, params parameters, want *pool.Record) error {
+	if params.engine == "" && !want.Block && !params.thick {
+		want.Engine = src.rec.Engine
+	}
+	if want.Engine != src.rec.Engine {
+		return invalid("%s was made by engine %s and cannot become a volume of engine %s; name engine: %s in the class", keyOf(want.From), src.rec.Engine, want.Engine, src.rec.Engine)
+	}
+	if want.Block && !src.rec.Block || !want.Block && src.rec.Block {
+		return invalid("%s and the volume that is asked differ in their mode: %s", keyOf(want.From), mismatch(src.rec, Access{Block: want.Block}))
+	}
+	if want.FSType != "" && want.FSType != src.rec.FSType {
+		return invalid("%s: %s", keyOf(want.From), mismatch(src.rec, Access{FSType: want.FSType}))
+	}
+	want.FSType = src.rec.FSType
+	return nil
 }

@@ -15,10 +15,26 @@ const (
 	paramMode    = "mode"
 	paramUID     = "uid"
 	paramGID     = "gid"
+	// Of the image engine.
+	paramEngine      = "engine"
+	paramAllocation  = "allocation"
+	paramMkfsOptions = "mkfsOptions"
+)
+
+// The engines that a class can name.
+const (
+	directoryEngine = "directory"
+	imageEngine     = "image"
+)
+
+// The values of the parameter allocation.
+const (
+	thin  = "thin"
+	thick = "thick"
 )
 
 func parameterNames() []string {
-	return []string{paramPool, paramEnforce, paramMode, paramUID, paramGID}
+	return []string{paramPool, paramEngine, paramEnforce, paramMode, paramUID, paramGID, paramAllocation, paramMkfsOptions}
 }
 
 // foreignPrefix begins parameters that the sidecars, and attributes that the
@@ -38,6 +54,12 @@ type parameters struct {
 	enforce  engine.Policy
 	mode     uint32
 	uid, gid int
+	// engine is "" where the class leaves it to the use of the volume.
+	engine string
+	thick  bool
+	// mkfs are arguments for the program that makes the filesystem, with one blank
+	// between them.
+	mkfs string
 }
 
 func parseParameters(given map[string]string) (parameters, error) {
@@ -58,6 +80,16 @@ func parseParameters(given map[string]string) (parameters, error) {
 				err = invalid("parameter mode: %q is not an octal mode such as 0770", value)
 			}
 			p.mode = uint32(mode)
+		case paramEngine:
+			if p.engine = value; value != directoryEngine && value != imageEngine {
+				err = invalid("parameter engine: %q is none of %s, %s", value, directoryEngine, imageEngine)
+			}
+		case paramAllocation:
+			if p.thick = value == thick; !p.thick && value != thin {
+				err = invalid("parameter allocation: %q is none of %s, %s", value, thin, thick)
+			}
+		case paramMkfsOptions:
+			p.mkfs = strings.Join(strings.Fields(value), " ")
 		case paramUID:
 			p.uid, err = parseOwner(key, value)
 		case paramGID:
@@ -70,6 +102,9 @@ func parseParameters(given map[string]string) (parameters, error) {
 		if err != nil {
 			return parameters{}, err
 		}
+	}
+	if p.engine == directoryEngine && (p.thick || p.mkfs != "") {
+		return parameters{}, invalid("the parameters %s and %s are those of engine: %s", paramAllocation, paramMkfsOptions, imageEngine)
 	}
 	return p, nil
 }
@@ -100,6 +135,15 @@ func (p parameters) record() map[string]string {
 	}
 	if p.gid != 0 {
 		out[paramGID] = strconv.Itoa(p.gid)
+	}
+	if p.engine != "" {
+		out[paramEngine] = p.engine
+	}
+	if p.thick {
+		out[paramAllocation] = thick
+	}
+	if p.mkfs != "" {
+		out[paramMkfsOptions] = p.mkfs
 	}
 	return out
 }

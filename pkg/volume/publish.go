@@ -3,10 +3,10 @@ package volume
 import (
 	"context"
 	"errors"
+	"os"
 
 	"github.com/hostvol/hostvol/pkg/host/errno"
 	"github.com/hostvol/hostvol/pkg/host/mount"
-	"github.com/hostvol/hostvol/pkg/host/safepath"
 	"github.com/hostvol/hostvol/pkg/pool"
 )
 
@@ -19,8 +19,8 @@ type PublishRequest struct {
 	ReadOnly bool
 	// Exclusive tells that the access mode allows one target only.
 	Exclusive bool
-	// Flags are mount options, see mount.ParseFlags.
-	Flags []string
+	// Access is how the volume is to be used.
+	Access Access
 	// Context are the volume's attributes. They may make it an ephemeral one.
 	Context map[string]string
 	// StagingTarget is where the volume was staged; it is checked only.
@@ -33,10 +33,7 @@ type PublishRequest struct {
 // another way; ErrInUse that the access mode forbids a second target; ErrState
 // that the target is something that cannot be mounted on.
 func (s *Service) Publish(ctx context.Context, r PublishRequest) error {
-	flags, err := mount.ParseFlags(r.Flags)
-	if err != nil {
-		return invalid("%w", err)
-	}
+	flags, _ := mount.Split(r.Access.Options)
 	flags.ReadOnly = flags.ReadOnly || r.ReadOnly
 	if err := s.checkNew(r.Target); err != nil {
 		return err
@@ -58,13 +55,13 @@ func (s *Service) Publish(ctx context.Context, r PublishRequest) error {
 	if pod != nil {
 		return s.publishEphemeral(ctx, r, flags, *pod)
 	}
-	src, err := s.source(ctx, r.Handle, r.Context)
+	src, err := s.source(ctx, r, flags)
 	if err != nil {
 		return err
 	}
 	defer src.Close() //nolint:errcheck // nothing was written through it
 	if err := s.mount(ctx, src, r, flags); err != nil {
-		return err
+		return errors.Join(err, s.idle(context.WithoutCancel(ctx), s.key(r.Handle)))
 	}
 	if IsStatic(r.Context) {
 		s.published.add(staticKey, r.Target, publication{})
@@ -74,7 +71,7 @@ func (s *Service) Publish(ctx context.Context, r PublishRequest) error {
 
 // mount mounts what src shows at the target, for the volume r.Handle. The caller
 // holds the locks of both.
-func (s *Service) mount(ctx context.Context, src *safepath.Dir, r PublishRequest, flags mount.Flags) error {
+func (s *Service) mount(ctx context.Context, src *mount.Source, r PublishRequest, flags mount.Flags) error {
 	id := s.key(r.Handle)
 	t, err := s.target(r.Target)
 	if notExist(err) {
@@ -97,29 +94,40 @@ func (s *Service) mount(ctx context.Context, src *safepath.Dir, r PublishRequest
 
 // source opens what is to be mounted: a volume of the CO, or the directory of a
 // static volume.
-func (s *Service) source(ctx context.Context, handle string, attributes map[string]string) (*safepath.Dir, error) {
-	if attributes[attributePath] != "" {
-		return s.static(handle, attributes)
+func (s *Service) source(ctx context.Context, r PublishRequest, flags mount.Flags) (*mount.Source, error) {
+	if IsStatic(r.Context) {
+		dir, err := s.static(r.Handle, r.Context)
+		if err != nil {
+			return nil, err
+		}
+		if why := mismatch(pool.Record{ID: r.Handle}, r.Access); why != "" {
+			return nil, errors.Join(kind(ErrState, "%s", why), dir.Close())
+		}
+		return mount.OfDir(dir), nil
 	}
-	p, rec, err := s.lookupOwned(handle)
+	p, rec, err := s.lookupOwned(r.Handle)
 	if err != nil {
 		return nil, err
 	}
-	return attach(ctx, p, rec)
+	return attach(ctx, p, rec, r, flags)
 }
 
-// attach opens what a publish of a volume binds.
-func attach(ctx context.Context, p *pool.Pool, rec pool.Record) (*safepath.Dir, error) {
+// attach makes ready what a publish of a volume mounts.
+func attach(ctx context.Context, p *pool.Pool, rec pool.Record, r PublishRequest, flags mount.Flags) (*mount.Source, error) {
+	if why := mismatch(rec, r.Access); why != "" {
+		return nil, kind(ErrState, "%s", why)
+	}
 	item, err := p.OpenItem(rec.ID)
 	if err != nil {
 		return nil, err
 	}
 	defer item.Close() //nolint:errcheck // read only
-	src, err := p.Engine(rec.Engine).Attach(ctx, item)
+	_, options := mount.Split(r.Access.Options)
+	src, err := p.Engine(rec.Engine).Attach(ctx, item, rec.Volume, flags.ReadOnly, options)
 	if notExist(err) || errno.Link(err) {
-		return nil, kind(ErrState, "the data of volume %s is missing in pool %s, or is no directory: %w", rec.ID, p.Name(), err)
+		return nil, kind(ErrState, "the data of volume %s is missing in pool %s, or is not what it was: %w", rec.ID, p.Name(), err)
 	}
-	return src, err
+	return src, classify(err)
 }
 
 // alone checks the rule of the single writer against the other targets.
@@ -141,8 +149,8 @@ func (s *Service) alone(id string, r PublishRequest) error {
 
 // bind mounts src at the target, unless it is there already, and tells whether
 // it did. A new mount must be allowed.
-func (s *Service) bind(src *safepath.Dir, t target, flags mount.Flags, allowed func() error) (bool, error) {
-	want, err := mount.Effective(src, flags)
+func (s *Service) bind(src *mount.Source, t target, flags mount.Flags, allowed func() error) (bool, error) {
+	want, err := src.Effective(flags)
 	if err != nil {
 		return false, err
 	}
@@ -161,7 +169,9 @@ func (s *Service) bind(src *safepath.Dir, t target, flags mount.Flags, allowed f
 	}
 	switch {
 	case !state.Exists:
-		err = t.parent.Mkdir(t.name, 0o750)
+		err = makeTarget(t, src.Node())
+	case src.Node():
+		err = emptyFile(t)
 	case !state.Dir:
 		err = kind(ErrState, "target %s is not a directory; remove it", t.path)
 	default:
@@ -171,9 +181,9 @@ func (s *Service) bind(src *safepath.Dir, t target, flags mount.Flags, allowed f
 		return false, err
 	}
 	s.step("publish.made")
-	if err := mount.Bind(src, t.parent, t.name, flags); err != nil {
+	if err := src.Mount(t.parent, t.name, flags); err != nil {
 		if !state.Exists { // undo what this call made
-			err = errors.Join(err, t.parent.Rmdir(t.name))
+			err = errors.Join(err, removeTarget(t))
 		}
 		return false, err
 	}
@@ -182,7 +192,7 @@ func (s *Service) bind(src *safepath.Dir, t target, flags mount.Flags, allowed f
 }
 
 // same checks that what is mounted is what was asked.
-func (s *Service) same(src *safepath.Dir, t target, state mount.State, want mount.Flags) error {
+func (s *Service) same(src *mount.Source, t target, state mount.State, want mount.Flags) error {
 	id, err := src.Identity()
 	if err != nil {
 		return err
@@ -209,4 +219,26 @@ func (s *Service) empty(t target) error {
 		return kind(ErrState, "target %s is a directory with something in it (%s); move that away", t.path, names[0])
 	}
 	return nil
+}
+
+// makeTarget makes what a source is mounted on: a file for a device, a directory
+// for all else. The parent is the CO's to make.
+func makeTarget(t target, node bool) error {
+	if !node {
+		return t.parent.Mkdir(t.name, 0o750)
+	}
+	f, err := t.parent.Open(t.name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// emptyFile refuses to hide anything else than an empty file under a device.
+func emptyFile(t target) error {
+	info, err := t.parent.Lstat(t.name)
+	if err == nil && (!info.Regular || info.Bytes > 0) {
+		err = kind(ErrState, "target %s of a block device is not an empty file; remove it", t.path)
+	}
+	return err
 }

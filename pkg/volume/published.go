@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/hostvol/hostvol/pkg/host/mount"
+	"github.com/hostvol/hostvol/pkg/host/safepath"
 	"github.com/hostvol/hostvol/pkg/pool"
 )
 
@@ -203,8 +204,49 @@ func (s *Service) findPublished(p *pool.Pool) error {
 	if err != nil {
 		return fmt.Errorf("find published volumes: %w", err)
 	}
-	for _, m := range s.mountsOf(table, p.Path()) {
+	devices, err := attachedDevices(p)
+	if err != nil {
+		return fmt.Errorf("find published volumes: %w", err)
+	}
+	for _, m := range s.mountsOf(table, p.Path(), devices) {
 		s.published.add(m.id, m.target, publication{part: m.part})
+	}
+	return s.detachIdle(p, devices)
+}
+
+// attachedDevices are the devices by which volumes of a pool are attached: names
+// such as "loop7", and whose they are.
+func attachedDevices(p *pool.Pool) (map[string]string, error) {
+	of := map[string]string{}
+	for _, rec := range p.Select("", 0, func(r pool.Record) bool { return r.Block || r.FSType != "" }) {
+		err := withItem(p, rec.ID, func(item *safepath.Dir) error {
+			names, err := p.Engine(rec.Engine).Devices(context.Background(), item, rec.Volume)
+			for _, name := range names {
+				of[name] = rec.ID
+			}
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("devices of volume %s: %w", rec.ID, err)
+		}
+	}
+	return of, nil
+}
+
+// detachIdle detaches what an earlier daemon attached and nobody uses: it died
+// between the two, or before it could detach.
+func (s *Service) detachIdle(p *pool.Pool, devices map[string]string) error {
+	for _, id := range devices {
+		if len(s.published.of(id)) > 0 {
+			continue
+		}
+		rec, err := p.Get(id)
+		if err == nil {
+			err = s.detach(context.Background(), p, rec)
+		}
+		if err != nil {
+			return fmt.Errorf("detach volume %s: %w", id, err)
+		}
 	}
 	return nil
 }
@@ -217,8 +259,8 @@ type poolMount struct {
 
 // mountsOf finds the mounts of a pool's volumes below the kubelet's directory.
 // It goes by the mount table alone, since a look at a mount of somebody else
-// can hang.
-func (s *Service) mountsOf(table []mount.Entry, poolPath string) []poolMount {
+// can hang. devices are those of attachedDevices.
+func (s *Service) mountsOf(table []mount.Entry, poolPath string, devices map[string]string) []poolMount {
 	device, inside, ok := inFilesystem(table, poolPath)
 	if !ok {
 		return nil
@@ -226,6 +268,10 @@ func (s *Service) mountsOf(table []mount.Entry, poolPath string) []poolMount {
 	volumes := filepath.Join(inside, pool.VolumesDir)
 	var out []poolMount
 	for _, e := range table {
+		if id := devices[deviceOf(e)]; id != "" && mount.Below(e.Point, s.kubeletReal) {
+			out = append(out, poolMount{id: id, target: s.asRequested(e.Point), part: e.Type != deviceFiles && e.Root != "/"})
+			continue
+		}
 		if e.Device != device || !mount.Below(e.Root, volumes) || !mount.Below(e.Point, s.kubeletReal) {
 			continue
 		}
@@ -233,4 +279,16 @@ func (s *Service) mountsOf(table []mount.Entry, poolPath string) []poolMount {
 		out = append(out, poolMount{id: id, target: s.asRequested(e.Point), part: strings.Contains(inside, "/")})
 	}
 	return out
+}
+
+// deviceFiles is the filesystem of device nodes.
+const deviceFiles = "devtmpfs"
+
+// deviceOf names the device whose filesystem a mount shows, or whose node.
+func deviceOf(e mount.Entry) string {
+	if e.Type == deviceFiles {
+		return strings.TrimPrefix(e.Root, "/")
+	}
+	name, _ := strings.CutPrefix(e.Source, "/dev/")
+	return name
 }

@@ -65,6 +65,7 @@ type Service struct {
 	locks     locks
 	copies    *copies
 	published *published
+	staged    staged
 	kubelet   *safepath.Dir
 	// kubeletReal is the kubelet's directory without links, as the mount table
 	// shows it.

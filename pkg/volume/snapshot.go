@@ -128,17 +128,17 @@ func (s *Service) cut(ctx context.Context, want pool.Record, unlock func()) (Sna
 	p, e := src.pool, src.pool.Engine(src.rec.Engine)
 	if want.Snapshot.Consistency == engine.Atomic && !e.Atomic() {
 		release()
-		return Snapshot{}, s.notAtomic(p, engine.ErrNotAtomic)
+		return Snapshot{}, s.notAtomic(p, e.Name(), engine.ErrNotAtomic)
 	}
 	want.Engine, want.Enforce, want.Created = src.rec.Engine, engine.None, time.Now().UTC()
-	want.Volume = engine.Volume{Bytes: src.rec.Bytes}
+	want.Volume = engine.Volume{Bytes: src.rec.Bytes, Form: src.rec.Form}
 	want.Snapshot.Held, want.Snapshot.Limited = s.expected(ctx, src), src.rec.Enforced
 	var rec pool.Record
 	j := &copying{key: snapshotKey(want.ID), from: keyOf(source), pool: p.Name()}
 	err = s.copies.run(ctx, j, func(ctx context.Context) error {
 		var err error
 		rec, err = s.buildIn(ctx, p, want, func(ctx context.Context, item *safepath.Dir, rec pool.Record) (pool.Record, error) {
-			err := src.with(ctx, j, func(from engine.Source) error {
+			err := src.with(j, func(from engine.Source) error {
 				cut, err := e.Snapshot(ctx, item, from, rec.Snapshot.Consistency)
 				if err == nil { // it may hold what the volume could only after it has grown
 					rec.Bytes, err = src.size()
@@ -147,7 +147,7 @@ func (s *Service) cut(ctx context.Context, want pool.Record, unlock func()) (Sna
 				return err
 			})
 			if errors.Is(err, engine.ErrNotAtomic) {
-				err = s.notAtomic(p, err)
+				err = s.notAtomic(p, e.Name(), err)
 			}
 			return rec, err
 		})
@@ -184,10 +184,10 @@ func recorded(rec pool.Record, cut engine.Cut) *pool.Snapshot {
 }
 
 // notAtomic refuses an atomic snapshot, and tells which pools can make one.
-func (s *Service) notAtomic(p *pool.Pool, why error) error {
+func (s *Service) notAtomic(p *pool.Pool, by string, why error) error {
 	var can []string
 	for _, other := range s.pools.all() {
-		if other != p && other.Engine(directoryEngine).Atomic() {
+		if other != p && other.Engine(by).Atomic() {
 			can = append(can, other.Name())
 		}
 	}

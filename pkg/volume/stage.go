@@ -6,18 +6,27 @@ import (
 	"github.com/hostvol/hostvol/pkg/host/mount"
 )
 
-// Stage checks that the volume can be used on this node. A directory needs
-// nothing done before it is published, and nothing is mounted at the path.
-func (s *Service) Stage(ctx context.Context, handle, path string, flags []string, attributes map[string]string) error {
-	if _, err := mount.ParseFlags(flags); err != nil {
-		return invalid("%w", err)
-	}
-	if err := s.checkNew(path); err != nil {
+// Stage makes the volume ready for use on this node: a device is attached, the
+// filesystem on it checked, and grown if the volume has grown. A directory needs
+// nothing done. Nothing is mounted at r.StagingTarget, the target is not looked at.
+func (s *Service) Stage(ctx context.Context, r PublishRequest) error {
+	flags, _ := mount.Split(r.Access.Options)
+	flags.ReadOnly = flags.ReadOnly || r.ReadOnly
+	if err := s.checkNew(r.StagingTarget); err != nil {
 		return err
 	}
-	src, err := s.source(ctx, handle, attributes)
+	id := s.key(r.Handle)
+	unlock, err := s.locks.try(volumeKey(id))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	src, err := s.source(ctx, r, flags)
 	if err != nil {
 		return classify(err)
+	}
+	if !IsStatic(r.Context) {
+		s.staged.set(id, true)
 	}
 	return src.Close()
 }
@@ -41,5 +50,9 @@ func (s *Service) Unstage(ctx context.Context, handle, path string) error {
 	if layers > 0 {
 		logger(ctx).V(2).Info("Unmounted what lay on the staging target", "volumeID", id, "target", path, "layers", layers)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	s.staged.set(id, false)
+	return classify(s.idle(ctx, id))
 }

@@ -2,9 +2,12 @@ package volume
 
 import (
 	"context"
+	"errors"
 
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/host/mount"
+	"github.com/hostvol/hostvol/pkg/host/safepath"
+	"github.com/hostvol/hostvol/pkg/pool"
 )
 
 // Usage is what a volume takes; see engine.Usage.
@@ -35,22 +38,31 @@ func (s *Service) Stats(ctx context.Context, handle, path string) (Usage, error)
 	if !known {
 		return s.staticUsage(t)
 	}
-	item, err := p.OpenItem(rec.ID)
-	if err != nil {
+	if is, err := s.shows(ctx, p, rec, state); err != nil {
 		return Usage{}, err
-	}
-	defer item.Close() //nolint:errcheck // read only
-	src, err := p.Engine(rec.Engine).Attach(ctx, item)
-	if err != nil {
-		return Usage{}, err
-	}
-	defer src.Close() //nolint:errcheck // read only
-	if id, err := src.Identity(); err != nil {
-		return Usage{}, err
-	} else if id != state.Identity {
+	} else if !is {
 		return Usage{}, kind(ErrNotFound, "what is mounted at %s is not volume %s", path, handle)
 	}
-	return p.Engine(rec.Engine).Usage(ctx, item, rec.Volume)
+	if rec.FSType != "" { // the filesystem is the volume's own, and counts inodes, too
+		u, err := s.staticUsage(t)
+		u.Own = true
+		return u, err
+	}
+	return usage(ctx, p, rec)
+}
+
+// shows tells whether what is mounted is the volume.
+func (s *Service) shows(ctx context.Context, p *pool.Pool, rec pool.Record, mounted mount.State) (is bool, err error) {
+	err = withItem(p, rec.ID, func(item *safepath.Dir) error {
+		sources, err := p.Engine(rec.Engine).Attached(ctx, item, rec.Volume)
+		for _, src := range sources {
+			id, ierr := src.Identity()
+			is = is || ierr == nil && id == mounted.Identity
+			err = errors.Join(err, ierr, src.Close())
+		}
+		return err
+	})
+	return is, err
 }
 
 func (s *Service) staticUsage(t target) (Usage, error) {

@@ -80,23 +80,10 @@ func (s *Service) target(path string) (target, error) {
 
 func notExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
-// CheckFlags checks mount options.
-func CheckFlags(options []string) error {
-	if _, err := mount.ParseFlags(options); err != nil {
-		return invalid("%w", err)
-	}
-	return nil
-}
-
 // CheckPath checks that a path from a request is there, and that, if anything is
 // mounted there, it is the volume. A volume that is only staged is not mounted.
 func (s *Service) CheckPath(ctx context.Context, handle, path string) error {
-	src, err := s.source(ctx, handle, nil)
-	if err != nil {
-		return classify(err)
-	}
-	defer src.Close() //nolint:errcheck // read only
-	id, err := src.Identity()
+	p, rec, err := s.lookupOwned(handle)
 	if err != nil {
 		return err
 	}
@@ -112,7 +99,11 @@ func (s *Service) CheckPath(ctx context.Context, handle, path string) error {
 	if err == nil && !state.Exists {
 		err = kind(ErrNotFound, "%s does not exist", path)
 	}
-	if err == nil && state.Mounted && state.Identity != id {
+	if err != nil || !state.Mounted {
+		return err
+	}
+	is, err := s.shows(ctx, p, rec, state)
+	if err == nil && !is {
 		err = kind(ErrNotFound, "what is mounted at %s is not volume %s", path, handle)
 	}
 	return err

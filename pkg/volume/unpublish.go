@@ -31,6 +31,9 @@ func (s *Service) Unpublish(ctx context.Context, handle, path string) error {
 	if layers > 0 {
 		logger(ctx).V(2).Info("Unpublished volume", "volumeID", id, "target", path, "layers", layers)
 	}
+	if err := s.idle(ctx, id); err != nil {
+		return classify(err)
+	}
 	return s.endEphemeral(ctx, id, path)
 }
 

@@ -22,7 +22,12 @@ func (e *Engine) Atomic() bool { return e.method.atomic() }
 
 // Snapshot implements engine.Engine.
 func (e *Engine) Snapshot(ctx context.Context, item *safepath.Dir, from engine.Source, want engine.Consistency) (engine.Cut, error) {
-	done, err := e.method.snapshot(item, from.Dir, true)
+	src, err := from.Item.OpenDir(data)
+	if err != nil {
+		return engine.Cut{}, err
+	}
+	defer src.Close() //nolint:errcheck // read only
+	done, err := e.method.snapshot(item, src, true)
 	if err != nil {
 		return engine.Cut{}, err
 	}
@@ -31,7 +36,7 @@ func (e *Engine) Snapshot(ctx context.Context, item *safepath.Dir, from engine.S
 		if want == engine.Atomic {
 			return engine.Cut{}, engine.ErrNotAtomic
 		}
-		if cut, err = e.walk(ctx, item, from); err != nil {
+		if cut, err = e.walk(ctx, item, src, from); err != nil {
 			return engine.Cut{}, err
 		}
 	}
@@ -48,11 +53,11 @@ func (e *Engine) Snapshot(ctx context.Context, item *safepath.Dir, from engine.S
 }
 
 // walk makes a snapshot file by file.
-func (e *Engine) walk(ctx context.Context, item *safepath.Dir, from engine.Source) (engine.Cut, error) {
+func (e *Engine) walk(ctx context.Context, item, src *safepath.Dir, from engine.Source) (engine.Cut, error) {
 	if _, err := e.method.make(item, 0, false); err != nil {
 		return engine.Cut{}, fmt.Errorf("make directory: %w", err)
 	}
-	stats, err := e.copyTree(ctx, item, from)
+	stats, err := e.copyTree(ctx, item, src, from)
 	cut := engine.Cut{Method: methodCopy, Consistency: engine.BestEffort, Held: stats.Allocated}
 	if stats.Reflinked > 0 {
 		cut.Method = methodReflink
@@ -63,7 +68,12 @@ func (e *Engine) walk(ctx context.Context, item *safepath.Dir, from engine.Sourc
 // fill makes a volume that starts with the content of from. Whether that fits
 // into the volume shows at the end of a snapshot, and in the middle of a copy.
 func (e *Engine) fill(ctx context.Context, item *safepath.Dir, from engine.Source, bytes int64, on bool) (engine.Volume, error) {
-	done, err := e.method.snapshot(item, from.Dir, false)
+	src, err := from.Item.OpenDir(data)
+	if err != nil {
+		return engine.Volume{}, err
+	}
+	defer src.Close() //nolint:errcheck // read only
+	done, err := e.method.snapshot(item, src, false)
 	if err != nil {
 		return engine.Volume{}, err
 	}
@@ -72,7 +82,7 @@ func (e *Engine) fill(ctx context.Context, item *safepath.Dir, from engine.Sourc
 		if v, err = e.method.make(item, bytes, on); err != nil {
 			return v, fmt.Errorf("make directory: %w", err)
 		}
-		if _, err := e.copyTree(ctx, item, from); err != nil {
+		if _, err := e.copyTree(ctx, item, src, from); err != nil {
 			return v, err
 		}
 	}
@@ -99,7 +109,7 @@ func (e *Engine) fill(ctx context.Context, item *safepath.Dir, from engine.Sourc
 
 // copyTree copies into the item's data directory, durably, when its turn has
 // come.
-func (e *Engine) copyTree(ctx context.Context, item *safepath.Dir, from engine.Source) (clone.Stats, error) {
+func (e *Engine) copyTree(ctx context.Context, item, src *safepath.Dir, from engine.Source) (clone.Stats, error) {
 	select {
 	case e.copies <- struct{}{}:
 		defer func() { <-e.copies }()
@@ -118,7 +128,7 @@ func (e *Engine) copyTree(ctx context.Context, item *safepath.Dir, from engine.S
 		}
 	}
 	options.Progress = report
-	stats, err := clone.Tree(ctx, from.Dir.FD(), to.FD(), options)
+	stats, err := clone.Tree(ctx, src.FD(), to.FD(), options)
 	report(stats)
 	if errors.Is(err, clone.ErrMoved) {
 		err = fmt.Errorf("%w: %w", engine.ErrChanging, err)

@@ -200,11 +200,6 @@ func (e *Engine) Apply(_ context.Context, item *safepath.Dir, v engine.Volume) e
 // Known implements engine.Engine.
 func (e *Engine) Known(item *safepath.Dir, v engine.Volume) { e.method.known(item, v) }
 
-// Attach implements engine.Engine: there is nothing to attach.
-func (e *Engine) Attach(_ context.Context, item *safepath.Dir) (*safepath.Dir, error) {
-	return item.OpenDir(data)
-}
-
 // Usage implements engine.Engine. Where the size is not enforced, nobody counts
 // what the volume uses, and the numbers are the filesystem's.
 func (e *Engine) Usage(_ context.Context, item *safepath.Dir, v engine.Volume) (engine.Usage, error) {

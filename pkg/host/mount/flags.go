@@ -45,19 +45,28 @@ func Options() []string {
 	return names
 }
 
-// ParseFlags reads mount options as mount(8) takes them. Those that name the
-// default change nothing; any other option is an error that lists the known.
-func ParseFlags(options []string) (Flags, error) {
-	var out Flags
+// Split reads mount options as mount(8) takes them. Those that name the default
+// change nothing; rest are those that are not of a mount but of a filesystem.
+func Split(options []string) (flags Flags, rest []string) {
 	for _, option := range strings.Split(strings.Join(options, ","), ",") {
-		if option = strings.TrimSpace(option); option == "" || out.set(option) {
+		if option = strings.TrimSpace(option); option == "" || flags.set(option) {
 			continue
 		}
 		if !slices.Contains(Options(), option) {
-			return Flags{}, fmt.Errorf("mount option %q is not allowed; allowed are %s", option, strings.Join(Options(), ", "))
+			rest = append(rest, option)
 		}
 	}
-	return out, nil
+	return flags, rest
+}
+
+// ParseFlags is Split where there is no filesystem to take the rest: that is an
+// error which lists the known options.
+func ParseFlags(options []string) (Flags, error) {
+	flags, rest := Split(options)
+	if len(rest) > 0 {
+		return Flags{}, fmt.Errorf("mount option %q is not allowed; allowed are %s", rest[0], strings.Join(Options(), ", "))
+	}
+	return flags, nil
 }
 
 // set sets the named flag; false when there is none of that name.
@@ -135,11 +144,4 @@ func ofDir(d *safepath.Dir) (Flags, error) {
 		return Flags{}, fmt.Errorf("statfs %s: %w", d.Name(), err)
 	}
 	return ofStatfs(st.Flags), nil
-}
-
-// Effective is what a Bind of src with these flags will show: the flags of
-// src's own mount and filesystem, and the asked ones.
-func Effective(src *safepath.Dir, asked Flags) (Flags, error) {
-	base, err := ofDir(src)
-	return base.with(asked), err
 }

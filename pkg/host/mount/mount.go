@@ -1,8 +1,9 @@
-// Package mount binds directories to targets and takes them off again, with
-// the kernel's newer mount calls: a bind gets all its attributes while it is
-// still detached, so that nobody ever sees a read-only volume writable. Where
-// the kernel lacks these calls it falls back to mount(2). Nothing here parses
-// the mount table but Table, which is for start-up.
+// Package mount mounts directories, device nodes and filesystems on targets and
+// takes them off again, with the kernel's newer mount calls: a mount gets all
+// its attributes while it is still detached, so that nobody ever sees a
+// read-only volume writable. Where the kernel lacks these calls, directories are
+// bound with mount(2). Nothing here parses the mount table but Table, which is
+// for start-up.
 //
 // Sources: open_tree(2), mount_setattr(2), move_mount(2), umount2(2), statx(2).
 package mount
@@ -19,20 +20,7 @@ import (
 	"github.com/hostvol/hostvol/pkg/host/safepath"
 )
 
-// Bind makes the directory src appear at the existing directory name of
-// parent, with the given flags in addition to those of src's own mount. It is
-// all or nothing: on an error nothing is mounted.
-func Bind(src, parent *safepath.Dir, name string, flags Flags) error {
-	err := safepath.Component(name)
-	if err == nil {
-		err = bind(src, parent, name, flags)
-	}
-	if err != nil {
-		return &fs.PathError{Op: "bind", Path: filepath.Join(parent.Name(), name), Err: err}
-	}
-	return nil
-}
-
+// bind clones the mount of a directory, and puts the clone on the target.
 func bind(src, parent *safepath.Dir, name string, flags Flags) error {
 	tree, err := unix.OpenTree(src.FD(), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
 	if lacks(err) {
@@ -42,15 +30,12 @@ func bind(src, parent *safepath.Dir, name string, flags Flags) error {
 		return fmt.Errorf("clone the mount of %s: %w", src.Name(), err)
 	}
 	defer unix.Close(tree) //nolint:errcheck // moved or given up by then
-	if attr := flags.attr(); attr != nil {
-		if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, attr); lacks(err) {
-			return bindOld(src, parent, name, flags)
-		} else if err != nil {
-			return fmt.Errorf("set %s: %w", flags, err)
-		}
+	if err := move(tree, parent, name, flags); lacks(err) {
+		return bindOld(src, parent, name, flags)
+	} else if err != nil {
+		return err
 	}
-	// Without MOVE_MOUNT_T_SYMLINKS the last component is not followed.
-	return unix.MoveMount(tree, "", parent.FD(), name, unix.MOVE_MOUNT_F_EMPTY_PATH)
+	return nil
 }
 
 // bindOld is Bind for kernels before 5.2 (open_tree) and 5.12 (mount_setattr).

@@ -60,9 +60,9 @@ func TestBindIsWhatLookSees(t *testing.T) {
 		t.Fatalf("before: %+v", state)
 	}
 	asked := mount.Flags{ReadOnly: true, NoSUID: true, NoDev: true, NoExec: true, NoAtime: true}
-	want, err := mount.Effective(src, asked)
+	want, err := mount.OfDir(src).Effective(asked)
 	must(t, err)
-	must(t, mount.Bind(src, parent, "target", asked))
+	must(t, mount.OfDir(src).Mount(parent, "target", asked))
 	state, err = mount.Look(parent, "target")
 	must(t, err)
 	id, err := src.Identity()
@@ -78,7 +78,7 @@ func TestBindIsWhatLookSees(t *testing.T) {
 func TestUnmountTakesAllLayersAndRepeats(t *testing.T) {
 	src, parent := pool(t)
 	for range 3 {
-		must(t, mount.Bind(src, parent, "target", mount.Flags{}))
+		must(t, mount.OfDir(src).Mount(parent, "target", mount.Flags{}))
 	}
 	if n, err := mount.Unmount(parent, "target"); err != nil || n != 3 {
 		t.Fatalf("unmounted %d, %v", n, err)
@@ -93,7 +93,7 @@ func TestUnmountTakesAllLayersAndRepeats(t *testing.T) {
 
 func TestUnmountOfABusyMountSaysSo(t *testing.T) {
 	src, parent := pool(t)
-	must(t, mount.Bind(src, parent, "target", mount.Flags{}))
+	must(t, mount.OfDir(src).Mount(parent, "target", mount.Flags{}))
 	f, err := os.Open(filepath.Join(parent.Name(), "target/file"))
 	must(t, err)
 	if _, err := mount.Unmount(parent, "target"); !errno.Busy(err) {
@@ -106,7 +106,7 @@ func TestLinksAreNotFollowed(t *testing.T) {
 	src, parent := pool(t)
 	aside := t.TempDir()
 	must(t, os.Symlink(aside, filepath.Join(parent.Name(), "link")))
-	if err := mount.Bind(src, parent, "link", mount.Flags{}); err == nil {
+	if err := mount.OfDir(src).Mount(parent, "link", mount.Flags{}); err == nil {
 		t.Fatal("bound over a link")
 	}
 	state, err := mount.Look(parent, "link")
@@ -123,7 +123,7 @@ func TestLinksAreNotFollowed(t *testing.T) {
 
 func TestTheTableHasTheBind(t *testing.T) {
 	src, parent := pool(t)
-	must(t, mount.Bind(src, parent, "target", mount.Flags{}))
+	must(t, mount.OfDir(src).Mount(parent, "target", mount.Flags{}))
 	table, err := mount.Table()
 	must(t, err)
 	point := filepath.Join(parent.Name(), "target")

@@ -42,7 +42,7 @@ func TestBindOldSetsTheFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := Effective(src, asked)
+	want, err := OfDir(src).Effective(asked)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestAttachedPoolMountServesBindsAndIsTakenOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Bind(own, parent, "target", Flags{}); err != nil {
+	if err := OfDir(own).Mount(parent, "target", Flags{}); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := Unmount(parent, "target"); n != 1 || err != nil {

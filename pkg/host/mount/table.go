@@ -19,6 +19,8 @@ type Entry struct {
 	Point string
 	// Shared tells that what is mounted below is seen in other mount namespaces.
 	Shared bool
+	// Type is the filesystem's, Source what was mounted: for a disk its device.
+	Type, Source string
 }
 
 // Table reads the mount table of this process, in the order of mounting. Its
@@ -38,14 +40,18 @@ func Table() ([]Entry, error) {
 		if len(fields) < 6 {
 			return nil, fmt.Errorf("read mount table: unexpected line %q", lines.Text())
 		}
-		optional := fields[6:]
+		optional, rest := fields[6:], []string(nil)
 		if end := slices.Index(optional, "-"); end >= 0 {
-			optional = optional[:end]
+			optional, rest = optional[:end], optional[end+1:]
 		}
-		table = append(table, Entry{
+		e := Entry{
 			Device: fields[2], Root: unescape(fields[3]), Point: unescape(fields[4]),
 			Shared: slices.ContainsFunc(optional, func(f string) bool { return strings.HasPrefix(f, "shared:") }),
-		})
+		}
+		if len(rest) >= 2 {
+			e.Type, e.Source = rest[0], unescape(rest[1])
+		}
+		table = append(table, e)
 	}
 	return table, lines.Err()
 }

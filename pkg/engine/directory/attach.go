@@ -1,0 +1,58 @@
+package directory
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/hostvol/hostvol/pkg/engine"
+	"github.com/hostvol/hostvol/pkg/host/mount"
+	"github.com/hostvol/hostvol/pkg/host/safepath"
+)
+
+// Size implements engine.Engine.
+func (e *Engine) Size(bytes int64, form engine.Form) (int64, error) {
+	switch {
+	case form.Block:
+		return 0, fmt.Errorf("%w: a directory is no block device; use engine: image", engine.ErrForm)
+	case form.FSType != "":
+		return 0, fmt.Errorf("%w: a directory volume has the filesystem of its pool; leave out csi.storage.k8s.io/fstype, or use engine: image", engine.ErrForm)
+	case form.Thick:
+		return 0, fmt.Errorf("%w: a directory has no allocation of its own; leave it out, or use engine: image", engine.ErrForm)
+	}
+	return bytes, nil
+}
+
+// Attach implements engine.Engine: there is nothing to attach.
+func (e *Engine) Attach(_ context.Context, item *safepath.Dir, _ engine.Volume, _ bool, options []string) (*mount.Source, error) {
+	if len(options) > 0 {
+		return nil, fmt.Errorf("%w: a directory volume is a part of its pool's filesystem and takes none of its mount options: %v", engine.ErrForm, options)
+	}
+	dir, err := item.OpenDir(data)
+	if err != nil {
+		return nil, err
+	}
+	return mount.OfDir(dir), nil
+}
+
+// Attached implements engine.Engine.
+func (e *Engine) Attached(ctx context.Context, item *safepath.Dir, v engine.Volume) ([]*mount.Source, error) {
+	src, err := e.Attach(ctx, item, v, false, nil)
+	if err != nil {
+		return nil, err
+	}
+	return []*mount.Source{src}, nil
+}
+
+// Devices implements engine.Engine.
+func (e *Engine) Devices(context.Context, *safepath.Dir, engine.Volume) ([]string, error) {
+	return nil, nil
+}
+
+// Detach implements engine.Engine.
+func (e *Engine) Detach(context.Context, *safepath.Dir, engine.Volume) error { return nil }
+
+// Hold implements engine.Engine: several directories are never of one instant.
+// Even of subvolumes each is snapshotted for itself.
+func (e *Engine) Hold(context.Context, []engine.Source) (func() error, error) {
+	return nil, engine.ErrNotAtomic
+}
