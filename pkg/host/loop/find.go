@@ -1,0 +1,121 @@
+package loop
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const sysBlock = "/sys/block/"
+
+// Backing is what a loop device of the machine, anybody's, is attached to.
+type Backing struct {
+	Number int
+	// Dev and Ino of the image, as fstat gives them.
+	Dev, Ino uint64
+	// File is the path of the image as sysfs shows it: of the mount namespace of
+	// whoever reads it where it is to be seen there, " (deleted)" behind it when
+	// it is unlinked, empty when it is detached meanwhile. For people, not for proof.
+	File                string
+	ReadOnly, Autoclear bool
+}
+
+// Find returns the devices that image backs now, by their numbers; none is no
+// error. A device that somebody attaches or detaches meanwhile may be among them.
+// As Backed does, it opens every attached loop device of the machine for a moment,
+// for reading; if it is detached just then, the kernel does it when that ends.
+func Find(image *os.File) ([]Device, error) {
+	want, err := identify(image)
+	if err != nil {
+		return nil, fmt.Errorf("find loop devices: %w", err)
+	}
+	var found []Device
+	err = scan(func(f *os.File, b backing) error {
+		if b.identity != want {
+			return nil
+		}
+		d, err := b.device(f)
+		found = append(found, d)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find loop devices of %s: %w", image.Name(), err)
+	}
+	return found, nil
+}
+
+// Backed returns what every attached loop device of the machine is backed by, by
+// their numbers. The error Is ErrNoNode when /dev lacks one of them.
+func Backed() ([]Backing, error) {
+	var all []Backing
+	err := scan(func(_ *os.File, b backing) error {
+		file, err := attribute(b.number, "loop/backing_file")
+		if err != nil && !gone(err) {
+			return err
+		}
+		all = append(all, Backing{
+			Number: b.number, Dev: b.dev, Ino: b.ino, File: file,
+			ReadOnly: b.flags&unix.LO_FLAGS_READ_ONLY != 0, Autoclear: b.flags&unix.LO_FLAGS_AUTOCLEAR != 0,
+		})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list loop devices: %w", err)
+	}
+	return all, nil
+}
+
+// scan calls f for every attached device, open. Those that sysfs shows as free are
+// not opened.
+func scan(f func(*os.File, backing) error) error {
+	entries, err := os.ReadDir(sysBlock)
+	if err != nil {
+		return err
+	}
+	var numbers []int
+	for _, e := range entries {
+		digits, ok := strings.CutPrefix(e.Name(), "loop")
+		if n, err := strconv.Atoi(digits); ok && err == nil && attached(n) {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	for _, n := range numbers {
+		file, b, err := look(n, os.O_RDONLY)
+		if errors.Is(err, ErrNotBacked) {
+			continue // detached meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		err = f(file, b)
+		if err = errors.Join(err, file.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attached tells what sysfs shows: the directory loop is there between attach and
+// detach.
+func attached(number int) bool {
+	_, err := os.Lstat(sysBlock + name(number) + "/loop")
+	return err == nil
+}
+
+// attribute reads a file of the device in sysfs.
+func attribute(number int, file string) (string, error) {
+	b, err := os.ReadFile(sysBlock + name(number) + "/" + file)
+	return strings.TrimSuffix(string(b), "\n"), err
+}
+
+// gone: a file in sysfs went away while it was opened or read.
+func gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV)
+}
