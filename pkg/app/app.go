@@ -17,6 +17,7 @@ import (
 	"github.com/hostvol/hostvol/pkg/driver"
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/engine/directory"
+	"github.com/hostvol/hostvol/pkg/engine/image"
 	"github.com/hostvol/hostvol/pkg/host/umask"
 	"github.com/hostvol/hostvol/pkg/kubelet"
 	"github.com/hostvol/hostvol/pkg/metrics"
@@ -28,12 +29,18 @@ import (
 // TopologyKey is the node's label in topologies.
 const TopologyKey = "topology.hostvol.csi.io/node"
 
+// GuardCommand is the command of this program that calls freeze.Guard.
+const GuardCommand = "freeze-guard"
+
 // Options are for tests and for whoever embeds the daemon.
 type Options struct {
 	// Ready is called once requests are served.
 	Ready func()
 	// Step is called with the name of each durable step; nil in production.
 	Step func(name string)
+	// Guard is a program, with arguments, whose main calls freeze.Guard with one more
+	// argument, the duration; nil for this program's GuardCommand.
+	Guard []string
 }
 
 // Run serves until ctx is done, then ends what is under way and returns. It
@@ -41,12 +48,15 @@ type Options struct {
 func Run(ctx context.Context, cfg config.Config, opts Options) error {
 	// Modes are given in full everywhere, so that none needs a second call.
 	umask.Clear()
+	if opts.Guard == nil {
+		opts.Guard = []string{"/proc/self/exe", GuardCommand}
+	}
 	log := klog.FromContext(ctx)
 	log.Info("Starting hostvol", "version", version.Version, "node", cfg.NodeID, "mode", cfg.Mode, "driver", cfg.Driver)
 	if err := os.MkdirAll(cfg.RunDir, 0o700); err != nil {
 		return err
 	}
-	volumes, err := volume.New(ctx, serviceOptions(cfg, opts.Step))
+	volumes, err := volume.New(ctx, serviceOptions(cfg, opts.Step, opts.Guard))
 	if err != nil {
 		return err
 	}
@@ -57,11 +67,11 @@ func Run(ctx context.Context, cfg config.Config, opts Options) error {
 	return errors.Join(err, volumes.Close())
 }
 
-func serviceOptions(cfg config.Config, step func(string)) volume.Options {
+func serviceOptions(cfg config.Config, step func(string), guard []string) volume.Options {
 	o := volume.Options{
 		NodeID: cfg.NodeID, TopologyKey: TopologyKey, Distributed: cfg.Mode == config.Distributed,
 		KubeletDir: cfg.KubeletDir, StaticRoots: cfg.StaticRoots, DefaultPool: cfg.DefaultPool,
-		Engines: engines(), RunDir: cfg.RunDir,
+		Engines: engines(cfg.Copies.FreezeFor.Duration, guard), RunDir: cfg.RunDir,
 		Retention: cfg.Trash.Retention.Duration, PurgeRate: max(0, cfg.Trash.PurgeRate),
 		HealthInterval: cfg.Health.Interval.Duration, DeepInterval: cfg.Health.DeepInterval.Duration,
 		CopyPatience: cfg.Copies.AbandonAfter.Duration,
@@ -89,17 +99,21 @@ func poolConfig(p config.Pool) pool.Config {
 }
 
 // engines opens every engine there is on a pool.
-func engines() func(context.Context, pool.Place) ([]engine.Engine, error) {
+func engines(freezeFor time.Duration, guard []string) func(context.Context, pool.Place) ([]engine.Engine, error) {
 	projects := directory.NewProjects()
 	return func(_ context.Context, place pool.Place) ([]engine.Engine, error) {
-		e, err := directory.Open(directory.Options{
+		d, err := directory.Open(directory.Options{
 			Root: place.Root, Staging: place.Staging, Filesystem: place.Filesystem,
 			EnableQuota: place.EnableQuota, ReadOnly: place.ReadOnly, Projects: projects,
 		})
 		if err != nil {
 			return nil, err
 		}
-		return []engine.Engine{e}, nil
+		i, err := image.Open(image.Options{Staging: place.Staging, ReadOnly: place.ReadOnly, FreezeLimit: freezeFor, Guard: guard})
+		if err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+		return []engine.Engine{d, i}, nil
 	}
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/hostvol/hostvol/pkg/admin"
 	"github.com/hostvol/hostvol/pkg/config"
 	"github.com/hostvol/hostvol/pkg/engine"
-	"github.com/hostvol/hostvol/pkg/engine/directory"
 	"github.com/hostvol/hostvol/pkg/host/safepath"
+	"github.com/hostvol/hostvol/pkg/pool"
 	"github.com/hostvol/hostvol/pkg/volume"
 )
 
@@ -46,9 +46,14 @@ func checkOffline(ctx context.Context, p config.Pool) ([]volume.Fault, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := directory.Open(directory.Options{Root: root, Staging: root, Filesystem: fs, ReadOnly: true, Projects: directory.NewProjects()})
+	open := engines(0, nil)
+	found, err := open(ctx, pool.Place{Root: root, Staging: root, Filesystem: fs, ReadOnly: true})
 	if err != nil {
 		return nil, err
 	}
-	return volume.CheckOffline(ctx, poolConfig(p), map[string]engine.Engine{e.Name(): e})
+	by := map[string]engine.Engine{}
+	for _, e := range found {
+		by[e.Name()] = e
+	}
+	return volume.CheckOffline(ctx, poolConfig(p), by)
 }

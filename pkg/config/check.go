@@ -52,7 +52,7 @@ func (c Config) Check() error {
 	if c.MaxVolumesPerNode < 0 {
 		bad("maxVolumesPerNode: %d is negative", c.MaxVolumesPerNode)
 	}
-	if c.Trash.Retention.Duration < 0 || c.Health.Interval.Duration < 0 || c.Health.DeepInterval.Duration < 0 || c.Copies.AbandonAfter.Duration < 0 {
+	if c.Trash.Retention.Duration < 0 || c.Health.Interval.Duration < 0 || c.Health.DeepInterval.Duration < 0 || c.Copies.AbandonAfter.Duration < 0 || c.Copies.FreezeFor.Duration < 0 {
 		bad("a duration is negative")
 	}
 	errs = append(errs, c.checkPools()...)

@@ -96,6 +96,9 @@ type Health struct {
 type Copies struct {
 	// AbandonAfter is the time without a call that asks for it; 0 means 15m.
 	AbandonAfter Duration `json:"abandonAfter,omitempty"`
+	// FreezeFor is how long a mounted filesystem may be frozen while it is copied; 0
+	// means 10s.
+	FreezeFor Duration `json:"freezeFor,omitempty"`
 }
 
 // Read reads a file. A field that does not exist is an error.
@@ -149,6 +152,9 @@ func (c *Config) Complete() {
 	}
 	if c.Health.DeepInterval.Duration == 0 {
 		c.Health.DeepInterval.Duration = 6 * time.Hour
+	}
+	if c.Copies.FreezeFor.Duration == 0 { // longer stalls look like a dead disk to applications
+		c.Copies.FreezeFor.Duration = 10 * time.Second
 	}
 	if c.Copies.AbandonAfter.Duration == 0 { // sidecars wait up to 5m before they repeat a call
 		c.Copies.AbandonAfter.Duration = 15 * time.Minute

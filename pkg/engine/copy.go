@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"time"
 
 	"github.com/hostvol/hostvol/pkg/host/safepath"
 )
@@ -24,6 +25,13 @@ func Consistencies() []Consistency { return []Consistency{Atomic, BestEffort} }
 
 // Why content cannot be copied.
 var (
+	// ErrBusy: it is being used in a way that excludes this for a moment.
+	ErrBusy = errors.New("in use for a moment")
+	// ErrLive: somebody writes to it, and it cannot be copied in an instant.
+	ErrLive = errors.New("the volume is in use, and its pool cannot copy it in an instant")
+	// ErrThawed: a mounted filesystem was frozen for as long as it may be, and the
+	// copy was not done.
+	ErrThawed = errors.New("the volume's filesystem cannot be frozen for as long as a copy takes; unpublish it first, use a pool on XFS or btrfs, or set copies.freezeFor")
 	// ErrNotAtomic: only a copy that takes its time is possible.
 	ErrNotAtomic = errors.New("no snapshot of one instant is possible")
 	// ErrNested: a volume with subvolumes inside has no snapshot, since they would
@@ -39,8 +47,12 @@ type Source struct {
 	// that knows of it. It may lie in another pool, and others may write to it.
 	Item   *safepath.Dir
 	Volume Volume
-	// Held tells that Hold is in force for it.
-	Held bool
+	// Taken, if set, is to be called as soon as the content has been taken, so that
+	// what is held for it is let go. It is an error when that was too late.
+	Taken func() error
+	// Live tells that somebody may write to it meanwhile, so that only a copy of one
+	// instant makes sense; see Hold.
+	Live bool
 	// Within tells, once the content has been taken, the size in bytes within which
 	// a limit has kept it, 0 for none. The kernel may count a little more.
 	Within func() int64
@@ -62,4 +74,16 @@ type Cut struct {
 	// Held is what it takes on its own in bytes, once nothing is shared any more;
 	// -1 where nobody counts.
 	Held int64
+}
+
+// Held is what Hold gives.
+type Held struct {
+	// Live tells that writes go on, as on a disk: what is taken in one instant is
+	// what a power cut would leave.
+	Live bool
+	// Until is when it ends by itself; zero for never.
+	Until time.Time
+	// Release ends it. An error tells that it had ended before: what was copied
+	// meanwhile is not of one instant.
+	Release func() error
 }

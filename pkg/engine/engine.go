@@ -15,8 +15,12 @@ import (
 	"github.com/hostvol/hostvol/pkg/host/safepath"
 )
 
-// ErrForm tells why a volume cannot be made, or used so.
-var ErrForm = errors.New("not a volume that this engine can make")
+var (
+	// ErrForm tells why a volume cannot be made, or used so.
+	ErrForm = errors.New("not a volume that this engine can make")
+	// ErrUnusable: the volume's own content is in the way; a person has to look.
+	ErrUnusable = errors.New("the volume cannot be used as it is")
+)
 
 // Policy is what a class asks of the enforcement of sizes.
 type Policy string
@@ -128,6 +132,11 @@ const (
 	QuotaInconsistent = "QuotaInconsistent"
 	NestedSubvolume   = "NestedSubvolumes"
 	OutsideProject    = "FilesOutsideProject"
+	// ImageShort: an image has lost its end.
+	ImageShort         = "ImageTooShort"
+	FilesystemReadOnly = "FilesystemReadOnly"
+	// Frozen: nobody can write to the volume.
+	Frozen = "FilesystemFrozen"
 )
 
 // Engine makes volumes of one kind in one pool. All methods are safe for
@@ -150,11 +159,12 @@ type Engine interface {
 	// Atomic tells whether Snapshot can give the Atomic consistency, of volumes
 	// that Create has made.
 	Atomic() bool
-	// Hold stops the writes to volumes, until release, so that snapshots taken
-	// meanwhile are all of one instant. It is ErrNotAtomic where that cannot be.
-	// Release fails when the writes went on before it was called: what was taken
-	// is not of one instant then.
-	Hold(ctx context.Context, sources []Source) (release func() error, err error)
+	// Hold sees to it, until it is released, that copies of the volumes are of one
+	// instant, if they are made before Held.Until: a filesystem is frozen, a volume
+	// that nobody uses stays unused. It is ErrNotAtomic for several volumes that
+	// have no instant in common, and ErrBusy while one is being published. Of a
+	// single volume whose copies are what they are, nothing is held.
+	Hold(ctx context.Context, sources []Source) (Held, error)
 	// Snapshot makes a snapshot inside the empty directory item, as Create makes a
 	// volume; it is not limited. It fails with ErrNotAtomic when want is Atomic and
 	// the source does not allow that, with ErrNested and, as Create does with from,

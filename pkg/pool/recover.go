@@ -165,9 +165,7 @@ func (p *Pool) recoverStaging(ctx context.Context) error {
 	for _, name := range names {
 		adopted, err := p.finishAdoption(ctx, name)
 		if err == nil && !adopted {
-			for _, e := range p.engines {
-				err = errors.Join(err, e.Destroy(ctx, p.staging, name, engine.Volume{}, nil))
-			}
+			err = p.destroyUnknown(ctx, name)
 			p.log("Removed what was never acknowledged", "name", name)
 		}
 		if err != nil {
@@ -175,6 +173,22 @@ func (p *Pool) recoverStaging(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// destroyUnknown removes from staging/ what any of the engines may have begun:
+// first each lets go of what it has attached, then it goes.
+func (p *Pool) destroyUnknown(ctx context.Context, name string) error {
+	var errs []error
+	if item, err := p.staging.OpenDir(name); err == nil {
+		for _, e := range p.engines {
+			errs = append(errs, e.Detach(ctx, item, engine.Volume{}))
+		}
+		errs = append(errs, item.Close())
+	}
+	for _, e := range p.engines {
+		errs = append(errs, e.Destroy(ctx, p.staging, name, engine.Volume{}, nil))
+	}
+	return errors.Join(errs...)
 }
 
 // adoptedIn tells whether an item in staging/ holds a directory that was being

@@ -1,7 +1,10 @@
 package volume
 
 import (
+	"context"
 	"errors"
+	"sync"
+	"time"
 
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/host/safepath"
@@ -141,12 +144,42 @@ func (o origin) open() (*safepath.Dir, error) {
 	return o.pool.OpenItem(o.rec.ID)
 }
 
-// with opens the content of a source for a copy by the engine.
-func (o origin) with(j *copying, use func(engine.Source) error) error {
+// with opens the content of a source for a copy by the engine, and holds it until
+// it has been taken.
+func (o origin) with(ctx context.Context, j *copying, use func(context.Context, engine.Source) error) error {
 	item, err := o.open()
 	if err != nil {
 		return err
 	}
 	defer item.Close() //nolint:errcheck // read only
-	return use(engine.Source{Item: item, Volume: o.rec.Volume, Within: o.within, Progress: j.progress})
+	src := engine.Source{Item: item, Volume: o.rec.Volume, Within: o.within, Progress: j.progress}
+	if o.rec.Snapshot != nil { // nobody writes to it
+		return use(ctx, src)
+	}
+	held, err := o.pool.Engine(o.rec.Engine).Hold(ctx, []engine.Source{src})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	release := releaseOf(held, cancel)
+	src.Live, src.Taken = held.Live, release
+	err = use(ctx, src)
+	if rerr := release(); rerr != nil && !errors.Is(err, rerr) {
+		err = errors.Join(err, rerr)
+	}
+	return err
+}
+
+// releaseOf releases what is held, once, and gives the same error from then on. If
+// it ends by itself before, the copy is cancelled.
+func releaseOf(held engine.Held, cancel context.CancelCauseFunc) func() error {
+	stop := func() bool { return true }
+	if !held.Until.IsZero() {
+		stop = time.AfterFunc(time.Until(held.Until), func() { cancel(engine.ErrThawed) }).Stop
+	}
+	return sync.OnceValue(func() error {
+		stop()
+		return held.Release()
+	})
 }

@@ -41,7 +41,7 @@ func (s *Service) fill(ctx context.Context, want pool.Record, size Range, params
 	err = s.copies.run(ctx, j, func(ctx context.Context) error {
 		var err error
 		rec, err = s.buildIn(ctx, p, want, func(ctx context.Context, item *safepath.Dir, rec pool.Record) (pool.Record, error) {
-			err := src.with(j, func(from engine.Source) error {
+			err := src.with(ctx, j, func(ctx context.Context, from engine.Source) error {
 				var err error
 				rec.Volume, err = e.Create(ctx, item, specOf(rec, params), &from)
 				return err

@@ -138,7 +138,7 @@ func (s *Service) cut(ctx context.Context, want pool.Record, unlock func()) (Sna
 	err = s.copies.run(ctx, j, func(ctx context.Context) error {
 		var err error
 		rec, err = s.buildIn(ctx, p, want, func(ctx context.Context, item *safepath.Dir, rec pool.Record) (pool.Record, error) {
-			err := src.with(j, func(from engine.Source) error {
+			err := src.with(ctx, j, func(ctx context.Context, from engine.Source) error {
 				cut, err := e.Snapshot(ctx, item, from, rec.Snapshot.Consistency)
 				if err == nil { // it may hold what the volume could only after it has grown
 					rec.Bytes, err = src.size()

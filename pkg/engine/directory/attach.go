@@ -53,6 +53,9 @@ func (e *Engine) Detach(context.Context, *safepath.Dir, engine.Volume) error { r
 
 // Hold implements engine.Engine: several directories are never of one instant.
 // Even of subvolumes each is snapshotted for itself.
-func (e *Engine) Hold(context.Context, []engine.Source) (func() error, error) {
-	return nil, engine.ErrNotAtomic
+func (e *Engine) Hold(_ context.Context, sources []engine.Source) (engine.Held, error) {
+	if len(sources) > 1 {
+		return engine.Held{}, fmt.Errorf("%w: directories have none in common; use engine: image", engine.ErrNotAtomic)
+	}
+	return engine.Held{Release: func() error { return nil }}, nil
 }

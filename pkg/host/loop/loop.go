@@ -58,6 +58,13 @@ type Device struct {
 	Size      int64 // bytes
 }
 
+// Exclusive is a flag for Open: it fails with unix.EBUSY while somebody else has
+// the device exclusively, as a mounted filesystem has.
+const Exclusive = unix.O_EXCL
+
+// Name of the device, loopN.
+func (d Device) Name() string { return name(d.Number) }
+
 // Path of the device node, /dev/loopN.
 func (d Device) Path() string { return "/dev/" + name(d.Number) }
 

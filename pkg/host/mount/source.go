@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -27,15 +28,19 @@ type Source struct {
 // OfDir makes a source of an open directory, and takes it over.
 func OfDir(d *safepath.Dir) *Source { return &Source{name: d.Name(), fd: d.FD(), dir: d} }
 
-// OfNode makes a source of a device node. check is given the open node and says
-// whether it is the right one.
-func OfNode(path string, check func(fd int) error) (*Source, error) {
+// OfNode makes a source of a device node, which is that of the open device.
+func OfNode(path string, device *os.File) (*Source, error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	if err := check(fd); err != nil {
-		return nil, errors.Join(err, unix.Close(fd))
+	var at, is unix.Stat_t
+	err = errors.Join(unix.Fstatat(fd, "", &at, unix.AT_EMPTY_PATH), unix.Fstat(int(device.Fd()), &is))
+	if err == nil && (at.Mode&unix.S_IFMT != unix.S_IFBLK || at.Rdev != is.Rdev) {
+		err = errors.New("it is not the node of the device any more")
+	}
+	if err != nil {
+		return nil, errors.Join(&fs.PathError{Op: "open", Path: path, Err: err}, unix.Close(fd))
 	}
 	return &Source{name: path, fd: fd, node: true}, nil
 }
@@ -90,6 +95,15 @@ func (s *Source) Mount(parent *safepath.Dir, name string, flags Flags) error {
 		return &fs.PathError{Op: "mount", Path: filepath.Join(parent.Name(), name), Err: err}
 	}
 	return nil
+}
+
+// OpenRoot opens the root directory of what is no device node.
+func (s *Source) OpenRoot() (*safepath.Dir, error) {
+	fd, err := unix.Openat(s.fd, ".", unix.O_DIRECTORY|unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: s.name, Err: err}
+	}
+	return safepath.FromFD(fd, s.name), nil
 }
 
 // Close ends the source. A nil Source is closed already.

@@ -1,0 +1,110 @@
+package filesystem
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+	mountutils "k8s.io/mount-utils"
+)
+
+// ErrOffline: the kernel grows this filesystem only while it is not mounted, or
+// this process lacks the capability (ext4 wants CAP_SYS_RESOURCE).
+var ErrOffline = errors.New("the filesystem cannot be grown while it is mounted")
+
+// The ioctls that grow a filesystem. Source: ext4(5), xfsctl(3), btrfs-filesystem(8),
+// linux/fs/ext4/ext4.h, linux/fs/xfs/libxfs/xfs_fs.h, linux/btrfs.h.
+const (
+	ext4Resize   = 0x40086610 // EXT4_IOC_RESIZE_FS: _IOW('f', 16, __u64)
+	xfsGrowData  = 0x4010586e // XFS_IOC_FSGROWFSDATA: _IOW('X', 110, 16 bytes)
+	btrfsResize  = 0x50009403 // BTRFS_IOC_RESIZE: _IOW(0x94, 3, 4096 bytes)
+	btrfsNameMax = 4088
+)
+
+// xfsGrow is struct xfs_growfs_data.
+type xfsGrow struct {
+	blocks uint64
+	imaxp  uint32
+	_      uint32
+}
+
+// btrfsArgs is struct btrfs_ioctl_vol_args.
+type btrfsArgs struct {
+	_    int64
+	name [btrfsNameMax]byte
+}
+
+// Grow makes a mounted filesystem as large as its device, bytes. dir is an open
+// directory of it. One that is as large already is left alone, within the few
+// blocks that a kind leaves at the end.
+func Grow(dir int, device, kind string, bytes int64) error {
+	is, err := Measure(device, kind)
+	if err != nil {
+		return err
+	}
+	if is.full(bytes) {
+		return nil
+	}
+	switch kind {
+	case Ext4:
+		blocks := uint64(bytes / is.BlockBytes) //nolint:gosec // a size
+		err = ioctl(dir, ext4Resize, unsafe.Pointer(&blocks))
+	case XFS:
+		arg := xfsGrow{blocks: uint64(bytes / is.BlockBytes), imaxp: is.InodePercent} //nolint:gosec // a size
+		err = ioctl(dir, xfsGrowData, unsafe.Pointer(&arg))
+	case Btrfs:
+		var arg btrfsArgs
+		copy(arg.name[:], "1:max")
+		err = ioctl(dir, btrfsResize, unsafe.Pointer(&arg))
+	}
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EOPNOTSUPP) {
+		err = fmt.Errorf("%w: %w", ErrOffline, err)
+	}
+	if err != nil {
+		return fmt.Errorf("grow the %s of %s to %d bytes: %w", kind, device, bytes, err)
+	}
+	return nil
+}
+
+// GrowOffline makes an ext4 that is mounted nowhere as large as its device, bytes.
+func GrowOffline(ctx context.Context, device string, bytes int64) error {
+	is, err := Measure(device, Ext4)
+	if err != nil || is.full(bytes) {
+		return err
+	}
+	// resize2fs wants a forced check before; -p repairs what is safe, and 1 tells
+	// that it did.
+	out, err := commands(ctx).Command("e2fsck", "-f", "-p", device).CombinedOutput()
+	var exit interface{ ExitStatus() int }
+	if err != nil && (!errors.As(err, &exit) || exit.ExitStatus() != 1) {
+		return fmt.Errorf("%w: e2fsck %s: %w: %s", ErrDamaged, device, err, strings.TrimSpace(string(out)))
+	}
+	if _, err := mountutils.NewResizeFs(commands(ctx)).Resize(device, ""); err != nil {
+		return fmt.Errorf("grow the %s of %s to %d bytes: %w", Ext4, device, bytes, err)
+	}
+	return nil
+}
+
+// NewIdentity gives a copied filesystem, mounted nowhere, an identity of its own
+// where the kernel tells filesystems apart by it: two btrfs of one identity are
+// one to it, and would be mixed up. ext4 needs none, XFS is mounted with nouuid.
+func NewIdentity(ctx context.Context, path, kind string) error {
+	if kind != Btrfs {
+		return nil
+	}
+	out, err := commands(ctx).Command("btrfstune", "-f", "-m", path).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("give the btrfs of %s another identity: btrfstune: %w: %s", path, err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+func ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
+	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(arg)); e != 0 {
+		return e
+	}
+	return nil
+}
