@@ -59,8 +59,8 @@ func awaitNode(ctx context.Context, number int, o Options) (*os.File, error) {
 		if !errors.Is(err, ErrNoNode) || time.Now().After(end) {
 			return f, err
 		}
-		if err := pause(ctx, nodePause); err != nil {
-			return nil, err
+		if cause := pause(ctx, nodePause); cause != nil {
+			return nil, fmt.Errorf("%w: %w", err, cause)
 		}
 	}
 }

@@ -41,7 +41,9 @@ type Options struct {
 	// ReadOnly devices refuse writes from everybody, root included.
 	ReadOnly bool
 	// NoDiscard devices refuse discards, so that the image keeps its blocks; zeroing
-	// writes zeros and punches no holes.
+	// writes zeros and punches no holes. Detach lets the number have discards again;
+	// where somebody else took the image off, the number stays without until Attach
+	// gets it.
 	NoDiscard bool
 }
 

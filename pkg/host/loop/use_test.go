@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +31,7 @@ func TestDiscard(t *testing.T) {
 				must(t, unix.Fallocate(int(f.Fd()), 0, 0, 8*mib))
 				before := allocated(t, f)
 				d := attach(t, f, loop.Options{NoDiscard: keep})
+				must(t, loop.Resize(f, d)) // the limit stays
 				cmd := exec.Command(argv[0], append(argv[1:], d.Path())...)
 				out, err := cmd.CombinedOutput()
 				after := allocated(t, f)
@@ -162,4 +164,26 @@ func TestAttachRefuses(t *testing.T) {
 	if _, err := loop.Find(folder); !errors.Is(err, fs.ErrInvalid) {
 		t.Errorf("find a directory: %v", err)
 	}
+}
+
+// Sectors stay at 512 bytes, at the price of direct I/O.
+func TestDiskOfLargeSectors(t *testing.T) {
+	disk := image(t, t.TempDir(), 300*mib)
+	path := strings.TrimSpace(hosttest.Run(t, "losetup", "--find", "--show", "--sector-size", "4096", disk.Name()))
+	t.Cleanup(func() { hosttest.Run(t, "losetup", "--detach", path) })
+	hosttest.Run(t, "mkfs.xfs", "-q", path)
+	dir := t.TempDir() + "/mnt"
+	hosttest.Mount(t, path, dir, "xfs", 0, "")
+	f := image(t, dir, mib+512)
+	d := attach(t, f, loop.Options{})
+	if d.DirectIO || d.Size != mib+512 {
+		t.Errorf("attached %+v", d)
+	}
+	device := open(t, f, d, os.O_RDWR)
+	if bytes, err := unix.IoctlGetInt(int(device.Fd()), unix.BLKSSZGET); err != nil || bytes != 512 {
+		t.Errorf("sectors of %d bytes, %v", bytes, err)
+	}
+	_, err := device.WriteAt(make([]byte, 512), mib)
+	must(t, errors.Join(err, device.Sync(), device.Close()))
+	detach(t, f, d)
 }
