@@ -87,6 +87,7 @@ func (n *node) filesystem(kind string, sizeMiB int) string {
 	must(n.t, err)
 	n.t.Cleanup(func() {
 		unmountBelow(n.t, filepath.Join(n.dir, "kubelet"))
+		detachOn(n.t, mountpoint)
 		if err := cleanup(); err != nil && !n.t.Failed() {
 			n.t.Error(err)
 		}

@@ -18,7 +18,7 @@ func TestParametersThatAreWrong(t *testing.T) {
 		code       codes.Code
 		words      []string
 	}{
-		{"unknown", []string{"size", "1Gi"}, codes.InvalidArgument, []string{`"size"`, "pool, enforce, mode, uid, gid"}},
+		{"unknown", []string{"size", "1Gi"}, codes.InvalidArgument, []string{`"size"`, "pool, engine, enforce, mode, uid, gid"}},
 		{"upper case", []string{"Pool", "default"}, codes.InvalidArgument, []string{"known"}},
 		{"almost foreign", []string{"csi.storage.k8s.io", "x"}, codes.InvalidArgument, []string{"known"}},
 		{"no pool", []string{"pool", "none"}, codes.InvalidArgument, []string{"none", "default"}},

@@ -131,7 +131,14 @@ func (e *Engine) mount(ctx context.Context, image *os.File, device held, v engin
 		}
 	}
 	again := func() (*mount.Source, error) {
-		return mount.Filesystem(v.FSType, device.Path(), device.ReadOnly, mountOptions(v, options))
+		src, err := mount.Filesystem(v.FSType, device.Path(), device.ReadOnly, mountOptions(v, options))
+		switch {
+		case errors.Is(err, mount.ErrOption):
+			err = fmt.Errorf("%w: %w", engine.ErrForm, err)
+		case err != nil:
+			err = fmt.Errorf("%w: %w", engine.ErrUnusable, err)
+		}
+		return src, err
 	}
 	src, err := again()
 	if err != nil || mounted || device.ReadOnly {

@@ -46,6 +46,9 @@ func (e *Engine) format(ctx context.Context, image *os.File, v engine.Volume, sp
 		return err
 	}
 	if err := filesystem.Format(ctx, image, v.FSType, spec.MkfsOptions); err != nil {
+		if len(spec.MkfsOptions) > 0 && ctx.Err() == nil {
+			err = fmt.Errorf("%w: mkfsOptions %v: %w", engine.ErrForm, spec.MkfsOptions, err)
+		}
 		return err
 	}
 	id, err := imagefile.Identity(image)

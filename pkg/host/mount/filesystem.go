@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// ErrOption means that a filesystem does not take a mount option.
+var ErrOption = errors.New("not an option of this filesystem:")
+
 // Filesystem mounts the filesystem of a block device, on no target yet; Mount
 // puts it there. The options are the filesystem's own, as mount(8) takes them:
 // "discard", "logbufs=8". A device whose filesystem is mounted already gives
@@ -47,11 +50,11 @@ func filesystem(kind, device string, readOnly bool, options []string) (mount int
 			err = unix.FsconfigSetFlag(ctx, key)
 		}
 		if err != nil {
-			return -1, fmt.Errorf("mount option %s: %w", option, told(ctx, err))
+			return -1, fmt.Errorf("%w %s: %w", ErrOption, option, told(ctx, err))
 		}
 	}
 	if err := unix.FsconfigCreate(ctx); err != nil {
-		return -1, told(ctx, err)
+		return -1, fmt.Errorf("%w; the kernel's log may tell more", told(ctx, err))
 	}
 	mount, err = unix.Fsmount(ctx, unix.FSMOUNT_CLOEXEC, 0)
 	if err != nil {
