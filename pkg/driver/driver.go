@@ -23,10 +23,11 @@ type Options struct {
 	MaxVolumes int64
 }
 
-// Driver serves Identity, Controller and Node.
+// Driver serves Identity, Controller, GroupController and Node.
 type Driver struct {
 	csi.UnimplementedIdentityServer
 	csi.UnimplementedControllerServer
+	csi.UnimplementedGroupControllerServer
 	csi.UnimplementedNodeServer
 
 	opts    Options
@@ -49,5 +50,6 @@ func New(volumes *volume.Service, opts Options) *Driver {
 func (d *Driver) Register(server grpc.ServiceRegistrar) {
 	csi.RegisterIdentityServer(server, d)
 	csi.RegisterControllerServer(server, d)
+	csi.RegisterGroupControllerServer(server, d)
 	csi.RegisterNodeServer(server, d)
 }

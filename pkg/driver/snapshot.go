@@ -33,6 +33,7 @@ func snapshot(s volume.Snapshot) *csi.Snapshot {
 	return &csi.Snapshot{
 		SnapshotId: s.Handle, SourceVolumeId: s.Source, SizeBytes: s.Bytes,
 		CreationTime: timestamppb.New(s.Created), ReadyToUse: true,
+		GroupSnapshotId: s.Group,
 	}
 }
 

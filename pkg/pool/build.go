@@ -112,6 +112,13 @@ func (p *Pool) sweep(ctx context.Context, rec Record) error {
 
 // index adds an item; p.mu is held.
 func (p *Pool) index(rec Record) {
+	if rec.Group != nil {
+		p.groups.Set(rec.ID, rec)
+		for _, member := range rec.Group.members {
+			p.index(member)
+		}
+		return
+	}
 	it := &item{rec: rec, used: p.firstUse(rec)}
 	p.shelfOf(rec).items.Set(rec.ID, it)
 	p.ledger.add(rec.Booked(), it.used)
@@ -120,7 +127,7 @@ func (p *Pool) index(rec Record) {
 // firstUse is what the ledger assumes of an item that was not measured yet. A
 // snapshot writes nothing any more.
 func (p *Pool) firstUse(rec Record) int64 {
-	if rec.Snapshot != nil {
+	if rec.Snapshot != nil || rec.Group != nil {
 		return rec.Booked()
 	}
 	if rec.Enforced {

@@ -33,7 +33,9 @@ const (
 type Content struct {
 	// Volumes and Snapshots by id, Trash by the entries' names.
 	Volumes, Snapshots, Trash map[string]Record
-	Faults                    []Fault
+	// Groups of snapshots by id; their members are among Snapshots.
+	Groups map[string]Record
+	Faults []Fault
 }
 
 // Check reads a pool from its disk, apart from any daemon's memory, and tells
@@ -42,6 +44,7 @@ type Content struct {
 //   - the directory has a pool.json that can be read, and its subdirectories;
 //   - each entry of volumes/ and snapshots/ has an id for a name, and a record of
 //     that id and kind;
+//   - a group holds the snapshots that its record counts, and nothing else;
 //   - each item's data is there, and its limit is what the record says;
 //   - no project id belongs to two items;
 //   - each entry of trash/ has a readable name and record.
@@ -49,7 +52,7 @@ type Content struct {
 // It changes nothing. What a running daemon does meanwhile may show up as a
 // fault.
 func Check(ctx context.Context, cfg Config, engines map[string]engine.Engine) (Content, error) {
-	c := Content{Volumes: map[string]Record{}, Snapshots: map[string]Record{}, Trash: map[string]Record{}}
+	c := Content{Volumes: map[string]Record{}, Snapshots: map[string]Record{}, Trash: map[string]Record{}, Groups: map[string]Record{}}
 	root, err := safepath.OpenRoot(cfg.Path)
 	if err != nil {
 		return c, err
@@ -99,7 +102,7 @@ func (c *Content) item(ctx context.Context, shelf string, dir *safepath.Dir, nam
 	if err == nil && !ValidID(name) {
 		err = fmt.Errorf("%w: %q is not an id", ErrRecord, name)
 	}
-	if err == nil && (rec.Snapshot != nil) != (shelf == snapshotsDir) {
+	if err == nil && (rec.Snapshot != nil || rec.Group != nil) != (shelf != VolumesDir) {
 		err = fmt.Errorf("%w: an item of another kind", ErrRecord)
 	}
 	e := engines[rec.Engine]
@@ -110,9 +113,14 @@ func (c *Content) item(ctx context.Context, shelf string, dir *safepath.Dir, nam
 		c.fault(at, FaultRecord, err)
 		return
 	}
-	if rec.Snapshot != nil {
+	switch {
+	case rec.Group != nil:
+		c.Groups[name] = rec
+		c.members(ctx, at, item, rec, engines, projects)
+		return
+	case rec.Snapshot != nil:
 		c.Snapshots[name] = rec
-	} else {
+	default:
 		c.Volumes[name] = rec
 	}
 	c.project(at, rec, projects)
@@ -122,6 +130,23 @@ func (c *Content) item(ctx context.Context, shelf string, dir *safepath.Dir, nam
 	}
 	for _, p := range problems {
 		c.Faults = append(c.Faults, Fault{Item: at, Reason: p.Reason, Message: p.Message})
+	}
+}
+
+// members checks what is in a group: its members, and nothing else.
+func (c *Content) members(ctx context.Context, at string, group *safepath.Dir, rec Record, engines map[string]engine.Engine, projects map[uint32]string) {
+	names, err := group.Names()
+	if err == nil && len(names) != rec.Group.Members {
+		err = fmt.Errorf("%w: the group has %d members, its record says %d", ErrRecord, len(names), rec.Group.Members)
+	}
+	if err != nil {
+		c.fault(at, FaultRecord, err)
+	}
+	for _, name := range names {
+		c.item(ctx, at, group, name, engines, projects)
+		if member, ok := c.Snapshots[name]; ok && member.Snapshot.Group != rec.ID {
+			c.fault(filepath.Join(at, name), FaultRecord, fmt.Errorf("%w: it is of the group %q", ErrRecord, member.Snapshot.Group))
+		}
 	}
 }
 

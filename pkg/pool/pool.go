@@ -70,6 +70,7 @@ type Pool struct {
 	syncTrash *groupSync
 
 	mu         sync.Mutex
+	groups     btree.Map[string, Record]
 	trash      btree.Map[string, *TrashEntry]
 	quarantine map[string]error
 	ledger     ledger

@@ -45,6 +45,8 @@ type Record struct {
 	From From `json:"from,omitzero"`
 	// Snapshot is set for a snapshot, whose Bytes are the size of its volume.
 	Snapshot *Snapshot `json:"snapshot,omitempty"`
+	// Group is set for a group of snapshots, whose Bytes are those of its members.
+	Group *Group `json:"group,omitempty"`
 	// Ephemeral is set for a volume that lives and dies with a pod.
 	Ephemeral *Ephemeral `json:"ephemeral,omitempty"`
 }
@@ -77,13 +79,28 @@ type Snapshot struct {
 	Limited bool `json:"limited,omitempty"`
 	// Held is what it may take in bytes once it shares nothing.
 	Held int64 `json:"held"`
+	// Group is the id of the group that it belongs to, "" for none.
+	Group string `json:"group,omitempty"`
+}
+
+// Group is what there is to know of a group of snapshots besides. Which snapshots
+// are its members, its directory tells.
+type Group struct {
+	// Members is their number, Held what they may take together in bytes.
+	Members int   `json:"members"`
+	Held    int64 `json:"held"`
+	// members are the records, where they have been read.
+	members []Record
 }
 
 // Booked is what the item takes of the pool's limit, in bytes. A snapshot does
 // not grow.
 func (r Record) Booked() int64 {
-	if r.Snapshot != nil {
+	switch {
+	case r.Snapshot != nil:
 		return r.Snapshot.Held
+	case r.Group != nil:
+		return r.Group.Held
 	}
 	return r.Bytes
 }
@@ -122,6 +139,8 @@ func ReadRecord(item *safepath.Dir, id string) (Record, error) {
 		return Record{}, fmt.Errorf("%w: it is of %q", ErrRecord, r.ID)
 	case r.Bytes <= 0 || r.Engine == "":
 		return Record{}, fmt.Errorf("%w: it lacks a size or an engine", ErrRecord)
+	case r.Group != nil && (r.Snapshot != nil || r.Group.Members <= 0 || r.Group.Held < 0):
+		return Record{}, fmt.Errorf("%w: it is not that of a group", ErrRecord)
 	case r.Snapshot != nil && (!ValidID(r.Snapshot.Of) || r.Snapshot.Held < 0):
 		return Record{}, fmt.Errorf("%w: it lacks the volume of a snapshot", ErrRecord)
 	}

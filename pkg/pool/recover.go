@@ -69,10 +69,15 @@ func (p *Pool) recoverItem(ctx context.Context, s *shelf, id string) error {
 	if p.shelfOf(rec) != s {
 		return fmt.Errorf("%w: it is not of a %s", ErrRecord, s.one)
 	}
+	if rec.Group != nil {
+		if err := p.readMembers(item, &rec); err != nil {
+			return err
+		}
+	}
 	p.mu.Lock()
 	p.index(rec)
 	p.mu.Unlock()
-	if !p.readOnly && rec.Snapshot == nil {
+	if !p.readOnly && s == &p.volumes {
 		p.apply(ctx, item, rec)
 	}
 	return nil
@@ -140,6 +145,11 @@ func (p *Pool) recoverTrashEntry(name string) error {
 	rec, err := p.readKnown(item, id)
 	if err != nil {
 		return err
+	}
+	if rec.Group != nil && !begun { // of one whose purge has begun, members may be gone
+		if err := p.readMembers(item, &rec); err != nil {
+			return err
+		}
 	}
 	plain := trashName(id, deleted)
 	p.mu.Lock()

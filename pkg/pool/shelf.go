@@ -24,7 +24,7 @@ type shelf struct {
 
 // shelfOf tells where the item of a record belongs.
 func (p *Pool) shelfOf(rec Record) *shelf {
-	if rec.Snapshot != nil {
+	if rec.Snapshot != nil || rec.Group != nil {
 		return &p.snapshots
 	}
 	return &p.volumes
@@ -42,7 +42,7 @@ func (s *shelf) key(id string) string {
 // staged is the name in staging/ of an item that is being built: for a volume
 // its id, for a snapshot one that no volume can have.
 func (r Record) staged() string {
-	if r.Snapshot != nil {
+	if r.Snapshot != nil || r.Group != nil {
 		return r.ID + stagedSnapshot
 	}
 	return r.ID
@@ -114,7 +114,12 @@ func (p *Pool) Snapshots(after string, n int, wanted func(Record) bool) []Record
 func (p *Pool) SnapshotCount() int { return p.count(&p.snapshots) }
 
 // OpenSnapshot opens the directory of a snapshot.
-func (p *Pool) OpenSnapshot(id string) (*safepath.Dir, error) { return p.snapshots.at.OpenDir(id) }
+func (p *Pool) OpenSnapshot(id string) (*safepath.Dir, error) {
+	if rec, err := p.Snapshot(id); err == nil && rec.Snapshot.Group != "" {
+		return p.snapshots.at.OpenDir(rec.Snapshot.Group + "/" + id)
+	}
+	return p.snapshots.at.OpenDir(id)
+}
 
 // QuarantineSnapshot takes a snapshot out of service without touching it.
 func (p *Pool) QuarantineSnapshot(id string, why error) { p.quarantineItem(&p.snapshots, id, why) }

@@ -57,14 +57,19 @@ func (p *Pool) discard(s *shelf, id string, begun bool) error {
 	// a repeated delete is then a new one.
 	p.mu.Lock()
 	if it, ok := s.items.Delete(id); ok {
-		p.trash.Set(name, &TrashEntry{Name: name, Record: it.rec, Deleted: now, Begun: begun, used: it.used, busy: true})
-		p.ledger.trash += it.rec.Booked()
+		p.throwAway(it.rec, name, now, begun, it.used)
 	}
 	p.mu.Unlock()
 	err := p.syncBoth(s, id)
 	p.step("delete.durable")
 	p.settle(name)
 	return err
+}
+
+// throwAway books an item as trash; p.mu is held.
+func (p *Pool) throwAway(rec Record, name string, at time.Time, begun bool, used int64) {
+	p.trash.Set(name, &TrashEntry{Name: name, Record: rec, Deleted: at, Begun: begun, used: used, busy: true})
+	p.ledger.trash += rec.Booked()
 }
 
 // syncBoth makes a rename between a shelf and trash/ durable. The target comes
@@ -120,8 +125,8 @@ func (p *Pool) Restore(name string) (Record, error) {
 	if e.Begun {
 		return Record{}, fmt.Errorf("trash entry %s: %w", name, ErrPurging)
 	}
-	if _, err := p.get(s, id); !errors.Is(err, ErrNotFound) {
-		return Record{}, fmt.Errorf("%w: %s %s; delete it first, or keep the trash entry %s and copy from it", ErrExists, s.one, id, name)
+	if err := p.vacant(e.Record, name); err != nil {
+		return Record{}, err
 	}
 	if err := p.trashAt.Rename(name, s.at, id); errors.Is(err, fs.ErrExist) {
 		return Record{}, fmt.Errorf("%w: %w", ErrExists, err)
@@ -133,15 +138,37 @@ func (p *Pool) Restore(name string) (Record, error) {
 		return Record{}, err
 	}
 	p.step("restore.durable")
-	if e.Record.Snapshot == nil {
+	if s == &p.volumes {
 		p.applyLimit(e.Record) // start-up sets those of volumes only
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.trash.Delete(name)
 	p.ledger.trash -= e.Record.Booked()
-	s.items.Set(id, &item{rec: e.Record, used: e.used})
+	if e.Record.Group != nil {
+		p.shelveGroup(e.Record)
+	} else {
+		s.items.Set(id, &item{rec: e.Record, used: e.used})
+	}
 	return e.Record, nil
+}
+
+// vacant fails with ErrExists when there is an item of the id, or of one of a
+// group's members.
+func (p *Pool) vacant(rec Record, name string) error {
+	s := p.shelfOf(rec)
+	ids := []string{rec.ID}
+	if rec.Group != nil {
+		for _, member := range rec.Group.members {
+			ids = append(ids, member.ID)
+		}
+	}
+	for _, id := range ids {
+		if _, err := p.get(s, id); !errors.Is(err, ErrNotFound) {
+			return fmt.Errorf("%w: %s %s; delete it first, or keep the trash entry %s and copy from it", ErrExists, s.one, id, name)
+		}
+	}
+	return nil
 }
 
 // Purge removes a trash entry for good, as fast as the limiter lets it. The

@@ -131,6 +131,16 @@ func compareIndex(p *pool.Pool, c pool.Content) []Fault {
 			bad(snapshotKey(id), FaultIndex, "the disk has the snapshot, the daemon does not know it")
 		}
 	}
+	for _, rec := range p.Groups() {
+		if _, ok := c.Groups[rec.ID]; !ok {
+			bad(groupKey(rec.ID), FaultIndex, "the daemon knows the group, the disk does not")
+		}
+	}
+	for id := range c.Groups {
+		if _, _, err := p.GetGroup(id); errors.Is(err, pool.ErrNotFound) {
+			bad(groupKey(id), FaultIndex, "the disk has the group, the daemon does not know it")
+		}
+	}
 	known := map[string]bool{}
 	for _, e := range p.Trash() {
 		sizes += e.Record.Booked()

@@ -28,6 +28,8 @@ type Snapshot struct {
 	Handle, ID, Pool string
 	// Source is the handle of its volume, which may be gone, SourceID its id.
 	Source, SourceID string
+	// Group is the handle of the group that it belongs to, "" for none.
+	Group string
 	// Bytes is the size of the volume at the end of it, and the least that one made
 	// of the snapshot has; Held what the snapshot itself counts in the pool.
 	Bytes, Held int64
@@ -176,7 +178,7 @@ func (s *Service) expected(ctx context.Context, src origin) int64 {
 }
 
 func recorded(rec pool.Record, cut engine.Cut) *pool.Snapshot {
-	out := &pool.Snapshot{Of: rec.Snapshot.Of, Limited: rec.Snapshot.Limited, Consistency: cut.Consistency, Method: cut.Method, Until: time.Now().UTC(), Held: cut.Held}
+	out := &pool.Snapshot{Of: rec.Snapshot.Of, Group: rec.Snapshot.Group, Limited: rec.Snapshot.Limited, Consistency: cut.Consistency, Method: cut.Method, Until: time.Now().UTC(), Held: cut.Held}
 	if cut.Held < 0 {
 		out.Held = rec.Bytes
 	}
@@ -199,8 +201,12 @@ func (s *Service) notAtomic(p *pool.Pool, by string, why error) error {
 }
 
 func (s *Service) snapshot(p *pool.Pool, rec pool.Record) Snapshot {
+	group := ""
+	if rec.Snapshot.Group != "" {
+		group = s.handle(rec.Snapshot.Group)
+	}
 	return Snapshot{
-		Handle: s.handle(rec.ID), ID: rec.ID, Pool: p.Name(),
+		Group: group, Handle: s.handle(rec.ID), ID: rec.ID, Pool: p.Name(),
 		Source: s.handle(rec.Snapshot.Of), SourceID: rec.Snapshot.Of,
 		Bytes: rec.Bytes, Held: rec.Snapshot.Held, Created: rec.Created, Until: rec.Snapshot.Until,
 		Consistency: string(rec.Snapshot.Consistency), Method: rec.Snapshot.Method,

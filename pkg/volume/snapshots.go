@@ -109,6 +109,9 @@ func (s *Service) DeleteSnapshot(ctx context.Context, handle string) error {
 	if err != nil {
 		return err
 	}
+	if group := rec.Snapshot.Group; group != "" {
+		return invalid("snapshot %s is a part of the group %s and cannot be deleted alone; delete the group", id, s.handle(group))
+	}
 	if err := p.DiscardSnapshot(rec.ID); err != nil {
 		return classify(err)
 	}

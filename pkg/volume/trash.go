@@ -15,7 +15,7 @@ type TrashEntry struct {
 	// Name tells entries apart: the id, an at sign, and the time of deletion in
 	// nanoseconds since 1970.
 	Name, ID, Pool string
-	// Kind is volume or snapshot.
+	// Kind is volume, snapshot or group.
 	Kind            string
 	Bytes           int64
 	Deleted, Expiry time.Time
@@ -53,8 +53,11 @@ func (s *Service) Trash() []TrashEntry {
 
 // kindOf tells what a record is of.
 func kindOf(rec pool.Record) string {
-	if rec.Snapshot != nil {
+	switch {
+	case rec.Snapshot != nil:
 		return "snapshot"
+	case rec.Group != nil:
+		return "group"
 	}
 	return "volume"
 }
@@ -85,7 +88,7 @@ func (s *Service) inTrash(name string) (*pool.Pool, pool.TrashEntry, error) {
 
 // Restored is what Restore has brought back.
 type Restored struct {
-	// Kind is volume or snapshot.
+	// Kind is volume, snapshot or group.
 	Kind, ID, Handle, Pool string
 }
 
@@ -98,8 +101,14 @@ func (s *Service) Restore(ctx context.Context, name string) (Restored, error) {
 		return Restored{}, err
 	}
 	id, find := e.Record.ID, s.find
-	if e.Record.Snapshot != nil {
+	switch {
+	case e.Record.Snapshot != nil:
 		find = s.findSnapshot
+	case e.Record.Group != nil:
+		find = func(id string) (*pool.Pool, pool.Record, error) {
+			p, rec, _, err := s.findGroup(id)
+			return p, rec, err
+		}
 	}
 	key := kindOf(e.Record) + " " + id
 	unlock, err := s.locks.try(key)
