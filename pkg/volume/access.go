@@ -62,6 +62,9 @@ const defaultFSType = "ext4"
 // for: the engine, the form and the size. What content brings along, its source
 // tells later.
 func (s *Service) shape(want *pool.Record, params parameters, a Access, size Range) error {
+	if a.FSType == "" && !a.Block {
+		a.FSType = params.fstype
+	}
 	want.Engine = params.engineFor(a)
 	want.Form = engine.Form{Block: a.Block, FSType: a.FSType, Thick: params.thick}
 	if want.Engine == imageEngine && !a.Block && a.FSType == "" && want.From == (pool.From{}) {

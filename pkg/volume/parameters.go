@@ -19,6 +19,9 @@ const (
 	paramEngine      = "engine"
 	paramAllocation  = "allocation"
 	paramMkfsOptions = "mkfsOptions"
+	// paramFSType is taken out by the provisioner, which puts it into the capability;
+	// for callers without one it does the same.
+	paramFSType = foreignPrefix + "fstype"
 )
 
 // The engines that a class can name.
@@ -57,6 +60,7 @@ type parameters struct {
 	// engine is "" where the class leaves it to the use of the volume.
 	engine string
 	thick  bool
+	fstype string
 	// mkfs are arguments for the program that makes the filesystem, with one blank
 	// between them.
 	mkfs string
@@ -88,6 +92,8 @@ func parseParameters(given map[string]string) (parameters, error) {
 			if p.thick = value == thick; !p.thick && value != thin {
 				err = invalid("parameter allocation: %q is none of %s, %s", value, thin, thick)
 			}
+		case paramFSType:
+			p.fstype = value
 		case paramMkfsOptions:
 			p.mkfs = strings.Join(strings.Fields(value), " ")
 		case paramUID:

@@ -1,5 +1,6 @@
 // Package sanity runs csi-sanity, the conformance suite of the CSI project, against hostvol: the built binary on
-// its socket and the same parts in this process, on ext4 and on btrfs with quotas, in both modes.
+// its socket and the same parts in this process, in both modes, with directories, images and block devices on
+// ext4, XFS and btrfs with quotas.
 //
 // One Ginkgo suite holds all combinations, since a process can run only one. A spec may be skipped only when
 // skips.go gives the reason.
@@ -25,9 +26,8 @@ import (
 )
 
 const (
-	volumeSize   = 16 << 20
-	expandedSize = 32 << 20
-	poolMiB      = 4096 // sparse; csi-sanity also asks for volumes of the default size
+	volumeMiB = 16
+	poolMiB   = 8192 // sparse; csi-sanity also asks for volumes of the default size
 )
 
 // target is one hostvol that csi-sanity runs against.
@@ -45,32 +45,76 @@ type driver interface {
 	stop() error
 }
 
+// volumes are the kinds of volumes that the suite makes.
+func volumes() []kind {
+	image := func(fstype string) map[string]string {
+		return map[string]string{"engine": "image", "csi.storage.k8s.io/fstype": fstype}
+	}
+	return []kind{
+		{name: "ext4", pool: "ext4", access: "mount"},
+		{name: "btrfs", pool: "btrfs", access: "mount"},
+		{name: "xfs", pool: "xfs", access: "mount", brief: true},
+		// A process without CAP_SYS_RESOURCE cannot grow a mounted ext4, which distributed mode asks for.
+		{name: "image-of-ext4", pool: "xfs", access: "mount", parameters: image("ext4"), only: "single"},
+		{name: "image-of-xfs", pool: "ext4", access: "mount", parameters: image("xfs"), mib: 320, brief: true},
+		{name: "image-of-xfs-on-btrfs", pool: "btrfs", access: "mount", parameters: image("xfs"), mib: 320, brief: true},
+		{name: "image-of-btrfs", pool: "xfs", access: "mount", parameters: image("btrfs"), mib: 128, brief: true},
+		{name: "block-on-ext4", pool: "ext4", access: "block", brief: true},
+		{name: "block-on-xfs", pool: "xfs", access: "block", brief: true},
+		{name: "block-on-btrfs", pool: "btrfs", access: "block", brief: true},
+	}
+}
+
+// kind is one kind of volumes: a word for specs, the file system of its pool, what is asked of the driver.
+type kind struct {
+	name, pool, access string
+	parameters         map[string]string
+	// mib is the size, 16 unless set. Volumes are expanded to twice of it.
+	mib int64
+	// only is the one mode to run in, "" for both.
+	only string
+	// brief: the binary in single mode and the parts in distributed mode, and not all four.
+	brief bool
+}
+
 func TestSanity(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("needs root: it mounts file systems")
 	}
 	dir := t.TempDir()
 	names := map[string]*target{}
-	for _, kind := range []string{"ext4", "btrfs"} {
+	mountpoints := map[string]string{}
+	for _, kind := range []string{"ext4", "xfs", "btrfs"} {
 		mountpoint, cleanup, err := daemon.LoopFS(dir, kind, poolMiB)
 		if err != nil {
 			t.Fatal(err)
 		}
+		mountpoints[kind] = mountpoint
 		t.Cleanup(func() {
 			if err := cleanup(); err != nil {
 				t.Error(err)
 			}
 		})
+	}
+	for _, v := range volumes() {
 		for _, mode := range []string{"single", "distributed"} {
 			for how, driver := range drivers() {
-				name := strings.Join([]string{how, kind, mode}, " ")
-				names[name] = &target{
+				if v.brief && (how == "binary") != (mode == "single") || v.only != "" && v.only != mode {
+					continue
+				}
+				name := strings.Join([]string{how, v.name, mode}, " ")
+				target := &target{
 					dir:    filepath.Join(dir, fmt.Sprint(len(names))),
-					pool:   filepath.Join(mountpoint, fmt.Sprint(len(names))),
+					pool:   filepath.Join(mountpoints[v.pool], fmt.Sprint(len(names))),
 					mode:   mode,
 					driver: driver,
 					config: sanity.NewTestConfig(),
 				}
+				target.config.TestVolumeSize = max(v.mib, volumeMiB) << 20
+				target.config.TestVolumeExpandSize = 2 * target.config.TestVolumeSize
+				target.config.TestVolumeParameters = v.parameters
+				target.config.TestVolumeAccessType = v.access
+				names[name] = target
 			}
 		}
 	}
@@ -112,8 +156,6 @@ func (t *target) start(ctx context.Context) error {
 	t.config.Address = endpoint
 	t.config.TargetPath = filepath.Join(t.kubeletDir(), "targets")
 	t.config.StagingPath = filepath.Join(t.kubeletDir(), "staging")
-	t.config.TestVolumeSize = volumeSize
-	t.config.TestVolumeExpandSize = expandedSize
 	return nil
 }
 
