@@ -25,7 +25,7 @@ func (e *Engine) Create(ctx context.Context, item *safepath.Dir, spec engine.Spe
 	imagefile.InPlace(image)
 	switch {
 	case from != nil:
-		err = e.fill(ctx, image, v, *from)
+		err = e.fill(ctx, item, image, v, *from)
 	case v.FSType != "":
 		err = e.format(ctx, image, v, spec)
 	default:

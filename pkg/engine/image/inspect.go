@@ -24,8 +24,13 @@ func (e *Engine) Usage(_ context.Context, item *safepath.Dir, v engine.Volume) (
 	if err != nil {
 		return engine.Usage{}, err
 	}
+	var shared int64
+	if isShared(item) {
+		shared = used // at most
+	}
 	return engine.Usage{
-		BytesTotal: v.Bytes, BytesUsed: used, BytesAvailable: max(0, v.Bytes-used),
+		BytesShared: shared,
+		BytesTotal:  v.Bytes, BytesUsed: used, BytesAvailable: max(0, v.Bytes-used),
 		InodesTotal: -1, InodesUsed: -1, InodesAvailable: -1, Own: true,
 	}, nil
 }
