@@ -460,13 +460,13 @@ func manyBlocks(t *testing.T) *node {
 }
 
 // begun is a stream of which only the first message was read.
-func (n *node) begun(ctx context.Context) grpc.ServerStreamingClient[csi.GetMetadataDeltaResponse] {
+func (n *node) begun(ctx context.Context, base, target string) grpc.ServerStreamingClient[csi.GetMetadataDeltaResponse] {
 	n.t.Helper()
 	// The window is small, and of this connection, since others must go on.
 	conn, err := grpc.NewClient(n.daemon.Endpoint(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithInitialWindowSize(1<<16))
 	must(n.t, err)
 	n.t.Cleanup(func() { conn.Close() })
-	stream, err := csi.NewSnapshotMetadataClient(conn).GetMetadataDelta(ctx, &csi.GetMetadataDeltaRequest{BaseSnapshotId: "old", TargetSnapshotId: "new", MaxResults: 1})
+	stream, err := csi.NewSnapshotMetadataClient(conn).GetMetadataDelta(ctx, &csi.GetMetadataDeltaRequest{BaseSnapshotId: base, TargetSnapshotId: target, MaxResults: 1})
 	must(n.t, err)
 	m, err := stream.Recv()
 	must(n.t, err)
@@ -482,7 +482,7 @@ func TestBlocksAreReadWhileASnapshotIsDeleted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	for range 3 {
-		n.begun(ctx)
+		n.begun(ctx, "old", "new")
 	}
 	for _, s := range []string{"old", "new"} {
 		want(t, n.removeSnapshot(s), codes.Aborted, "being copied or read", "try again")
@@ -505,10 +505,30 @@ func TestBlocksAreReadWhileASnapshotIsDeleted(t *testing.T) {
 	}
 }
 
+// A member of a group is a snapshot as others are, and its group stays while it is read.
+func TestBlocksOfAGroup(t *testing.T) {
+	n := manyBlocks(t)
+	n.volume("other", as(manyRaw()))
+	g, err := n.cutGroup("group", "vol", "other")
+	must(t, err)
+	at := slices.IndexFunc(g.GetSnapshots(), func(s *csi.Snapshot) bool { return s.GetSourceVolumeId() == "vol" })
+	member := g.GetSnapshots()[at].GetSnapshotId()
+	if a, err := n.delta("new", member, 0, 0); err != nil || len(a.blocks) > 0 {
+		t.Errorf("%v %v", a.blocks, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	n.begun(ctx, "old", member)
+	want(t, n.removeGroup(g.GetGroupSnapshotId(), memberIDs(g)...), codes.Aborted, "being copied or read")
+	cancel()
+	eventually(t, 10*time.Second, func() string { return strings.Join(n.openImages(), " ") })
+	must(t, n.removeGroup(g.GetGroupSnapshotId(), memberIDs(g)...))
+}
+
 // A stop ends streams, and says so.
 func TestBlocksAreReadWhileTheDaemonStops(t *testing.T) {
 	n := manyBlocks(t)
-	stream := n.begun(t.Context())
+	stream := n.begun(t.Context(), "old", "new")
 	d := n.daemon
 	n.daemon = nil
 	begin := time.Now()
