@@ -44,6 +44,8 @@ type operation struct {
 	number int
 	name   string
 	after  state
+	// refused: the daemon said that it does not fit.
+	refused bool
 }
 
 // book is the ledger of one volume, in the order of the operations; they do not overlap.
@@ -51,6 +53,16 @@ type book struct {
 	id         string
 	class      *class
 	operations []operation
+}
+
+// latest is what the volume is when everything is answered.
+func (b *book) latest() state {
+	for _, o := range slices.Backward(b.operations) {
+		if !o.refused {
+			return o.after
+		}
+	}
+	return state{}
 }
 
 // moments tell where in the log an operation has begun, and where it was acknowledged or refused.
