@@ -41,7 +41,7 @@ func actions() []action {
 		{"restore", 3, func(s state) bool { return !s.Exists && len(s.Trash) > 0 }, func(s *state, _ *book, _ *rand.Rand) {
 			latest := s.Trash[len(s.Trash)-1]
 			s.Trash = s.Trash[:len(s.Trash)-1]
-			s.Exists, s.kept, s.From = true, latest.kept.clone(), latest.From
+			s.Exists, s.kept, s.From = true, latest.clone(), latest.From
 		}, func(ctx context.Context, w *world, b *book, _, _ state) error { return w.restoreLatest(ctx, b.id) }},
 		{"purge", 1, func(s state) bool { return len(s.Trash) > 1 }, func(s *state, _ *book, _ *rand.Rand) {
 			s.Trash = s.Trash[1:]

@@ -60,10 +60,10 @@ func newLoad(w *world, marker *logwrites.Marker) *load {
 	return l
 }
 
-// work has each client carry out its part of the operations. actions are those it chooses from.
+// work has each client carry out its part of the operations, and ends when all are answered. actions are those it
+// chooses from.
 func (l *load) work(t *testing.T, operations int, seed uint64, actions []action) {
 	t.Helper()
-	must(t, l.marker.Mark(loadBegins))
 	problems := make(chan error, clients)
 	var all sync.WaitGroup
 	for client, own := range l.books {
@@ -82,7 +82,6 @@ func (l *load) work(t *testing.T, operations int, seed uint64, actions []action)
 	for err := range problems {
 		t.Error(err)
 	}
-	must(t, l.marker.Mark(loadEnds))
 }
 
 // one carries out an operation on a volume, between its marks.

@@ -37,7 +37,8 @@ func seed(t *testing.T) uint64 {
 	return s
 }
 
-// loaded runs a load on a new filesystem, and gives its log. The daemon gets env besides.
+// loaded runs a load on a new filesystem, and gives its log. The daemon gets env besides. It is restarted in the
+// middle: cuts fall into its start, too, and project ids are given out from the beginning again.
 func loaded(t *testing.T, fs filesystem, dir string, operations int, seed uint64, actions []action, env ...string) (*load, *history) {
 	t.Helper()
 	device := newLogged(t, fs, dir)
@@ -50,7 +51,12 @@ func loaded(t *testing.T, fs filesystem, dir string, operations int, seed uint64
 	must(t, unix.Syncfs(int(root.Fd()))) // the pool itself is not at stake
 	must(t, root.Close())
 	l := newLoad(w, marker)
-	l.work(t, operations, seed, actions)
+	must(t, marker.Mark(loadBegins))
+	l.work(t, operations/2, seed, actions)
+	must(t, w.daemon.Restart(t.Context()))
+	must(t, w.connect(t.Context()))
+	l.work(t, operations/2, seed+1, actions)
+	must(t, marker.Mark(loadEnds))
 	must(t, w.daemon.Stop())
 	must(t, marker.Close())
 	device.close(t)

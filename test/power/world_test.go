@@ -57,16 +57,20 @@ func serveOn(ctx context.Context, fs filesystem, mount, dir string, env ...strin
 	if err != nil {
 		return nil, err
 	}
+	if err := w.connect(ctx); err != nil {
+		return nil, errors.Join(err, w.daemon.Stop())
+	}
+	return w, nil
+}
+
+// connect waits for the second socket, that of the administration.
+func (w *world) connect(ctx context.Context) error {
 	w.admin = admin.NewClient(strings.TrimPrefix(w.daemon.AdminEndpoint(), "unix://"))
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) { // the second socket comes after the first
-		if _, err = w.admin.Pools(ctx); !errors.Is(err, admin.ErrNotRunning) || time.Now().After(end) {
-			break
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if _, err := w.admin.Pools(ctx); !errors.Is(err, admin.ErrNotRunning) || time.Now().After(end) {
+			return err
 		}
 	}
-	if err != nil {
-		err = errors.Join(err, w.daemon.Stop())
-	}
-	return w, err
 }
 
 // shortDir is a directory with a short path, as sockets want it, on TMPDIR.
