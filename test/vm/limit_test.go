@@ -90,12 +90,12 @@ func TestGrowth(t *testing.T) {
 		if _, err := bound().write(t, file, 10*mib); err == nil {
 			t.Error("10 MiB went into a volume of 8 MiB")
 		}
-		n.expand("vol", 16*mib)
+		n.expand("vol", 24*mib)
 		if written, err := bound().write(t, file, 10*mib); err != nil {
 			t.Errorf("after the growth, %d bytes: %v", written, err)
 		}
 		n.must(os.Remove(file))
-		n.bites(target, 16*mib)
+		n.bites(target, 24*mib)
 	})
 }
 
