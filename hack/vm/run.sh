@@ -37,7 +37,7 @@ shift $((OPTIND - 1))
 
 run=$(mktemp -d "$store/run.XXXXXX")
 machine=
-trap '[ -z "$machine" ] || kill -KILL "$machine" 2>/dev/null; rm -rf "$run"' EXIT
+trap '[ -z "$machine" ] || { kill "$machine" && wait "$machine"; } 2>/dev/null; rm -rf "$run"' EXIT
 trap 'exit 125' INT TERM HUP
 
 mkdir "$run/payload"

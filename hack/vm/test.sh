@@ -5,7 +5,7 @@
 #   vm     the daemon on XFS and ext4 with project quotas, test/vm
 #   power  power cuts under ext4, XFS and btrfs, test/power; its variables are passed on
 #
-# HOSTVOL_VM_RUN is a pattern of tests (-test.run), HOSTVOL_VM_SECONDS the limit for all of it (default 420).
+# HOSTVOL_VM_RUN is a pattern of tests (-test.run), HOSTVOL_VM_SECONDS the limit for all of it (default 600).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
@@ -41,4 +41,4 @@ for name in HOSTVOL_VM_RUN HOSTVOL_POWER_CUTS HOSTVOL_POWER_OPERATIONS HOSTVOL_P
 	[ -z "${!name:-}" ] || settings+=("$name=${!name}")
 done
 echo "vm: booting a machine that is slow, since nothing accelerates it"
-"$here/run.sh" -t "${HOSTVOL_VM_SECONDS:-420}" -m 3072 -d 32G "${files[@]}" env "${settings[@]}" ./inside.sh "$@"
+"$here/run.sh" -t "${HOSTVOL_VM_SECONDS:-600}" -m 3072 -d 32G "${files[@]}" env "${settings[@]}" ./inside.sh "$@"

@@ -88,6 +88,9 @@ func TestPowerCuts(t *testing.T) {
 					t.Errorf("cut %d, %+v of %d entries, after %s: %s", n, cut, len(h.Entries), h.near(cut.At), fault)
 				}
 				sum.acknowledged, sum.whole, sum.absent = sum.acknowledged+o.acknowledged, sum.whole+o.whole, sum.absent+o.absent
+				if n%10 == 9 {
+					t.Logf("%d of %d cuts after %v", n+1, share, time.Since(begin).Round(time.Second))
+				}
 			}
 			t.Logf("%d cuts in %v: %d acknowledged operations looked for; of those under way %d were there and %d were not",
 				share, time.Since(begin).Round(time.Second), sum.acknowledged, sum.whole, sum.absent)

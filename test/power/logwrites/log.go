@@ -11,7 +11,8 @@
 //   - A write with FUA enters the log when it completes.
 //   - A mark enters the log at once.
 //
-// All this happens before the completion is reported upwards. So, for each entry of the log, there was a moment at
+// All this happens before the completion is reported upwards, and flushes complete in the order in which they were
+// sent, which the block layer below sees to. So, for each entry of the log, there was a moment at
 // which everything before it was on the medium; of the rest, the writes that were completed or under way by then may
 // have been, each or in part, in any order, as far as nobody had waited for a flush between them.
 //
