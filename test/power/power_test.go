@@ -68,7 +68,7 @@ func loaded(t *testing.T, fs filesystem, dir string, operations int, seed uint64
 
 func TestPowerCuts(t *testing.T) {
 	cuts, seed := number(t, "HOSTVOL_POWER_CUTS", 10), seed(t)
-	operations := number(t, "HOSTVOL_POWER_OPERATIONS", 40*clients)
+	operations := number(t, "HOSTVOL_POWER_OPERATIONS", 24*clients)
 	kinds := filesystems()
 	for i, fs := range kinds {
 		t.Run(fs.kind, func(t *testing.T) {
