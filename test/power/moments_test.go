@@ -4,6 +4,7 @@ package power
 
 import (
 	"cmp"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -57,21 +58,22 @@ func readHistory(t *testing.T, path string) *history {
 	return h
 }
 
-// cuts draws moments, in the order of the log: right after each step, with nothing unsafe and with a part of it, as
-// far as they are half of all; the rest right after acknowledgements, and anywhere.
-func (h *history) cuts(n int, random *rand.Rand) []logwrites.Cut {
-	var atSteps, out []logwrites.Cut
-	names := make([]string, 0, len(h.steps))
-	for name := range h.steps {
-		names = append(names, name)
+// cuts draws moments, in the order of the log: right after a step of each name, with nothing unsafe and with a part
+// of it, and right after an acknowledgement of each kind of operation, as far as these are three quarters of all; the
+// rest after other acknowledgements, and anywhere.
+func (h *history) cuts(n int, books []*book, random *rand.Rand) []logwrites.Cut {
+	var chosen []logwrites.Cut
+	one := func(at []int) int { return at[random.IntN(len(at))] + 1 }
+	for _, name := range slices.Sorted(maps.Keys(h.steps)) { // sorted, so that a seed draws the same again
+		after := one(h.steps[name])
+		chosen = append(chosen, h.Prefix(after), h.Torn(after))
 	}
-	slices.Sort(names) // so that a seed draws the same again
-	for _, name := range names {
-		after := h.steps[name][random.IntN(len(h.steps[name]))] + 1
-		atSteps = append(atSteps, h.Prefix(after), h.Torn(after))
+	kinds := h.acksByKind(books)
+	for _, name := range slices.Sorted(maps.Keys(kinds)) {
+		chosen = append(chosen, h.Prefix(one(kinds[name])))
 	}
-	random.Shuffle(len(atSteps), func(i, j int) { atSteps[i], atSteps[j] = atSteps[j], atSteps[i] })
-	out = append(out, atSteps[:min(len(atSteps), (n+1)/2)]...)
+	random.Shuffle(len(chosen), func(i, j int) { chosen[i], chosen[j] = chosen[j], chosen[i] })
+	out := chosen[:min(len(chosen), (3*n+3)/4)]
 	for len(out) < n {
 		anywhere := h.from + random.IntN(h.to-h.from)
 		switch random.IntN(4) {
@@ -84,6 +86,19 @@ func (h *history) cuts(n int, random *rand.Rand) []logwrites.Cut {
 		}
 	}
 	slices.SortFunc(out, func(a, b logwrites.Cut) int { return cmp.Compare(a.At, b.At) })
+	return out
+}
+
+// acksByKind are where operations were acknowledged, by their names.
+func (h *history) acksByKind(books []*book) map[string][]int {
+	out := map[string][]int{}
+	for _, b := range books {
+		for _, o := range b.operations {
+			if at, ok := h.acked[o.number]; ok {
+				out[o.name] = append(out[o.name], at)
+			}
+		}
+	}
 	return out
 }
 

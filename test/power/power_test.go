@@ -82,7 +82,7 @@ func TestPowerCuts(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, uint64(i)))
 			share := cuts*(i+1)/len(kinds) - cuts*i/len(kinds)
 			var sum verdict
-			for n, cut := range h.cuts(share, random) {
+			for n, cut := range h.cuts(share, books, random) {
 				o := oracle{books: books, at: cut.At, moments: h.moments, random: random}
 				for _, fault := range r.at(t, cut, random, func(w *world) []string { return o.look(t.Context(), w) }) {
 					t.Errorf("cut %d, %+v of %d entries, after %s: %s", n, cut, len(h.Entries), h.near(cut.At), fault)
