@@ -134,7 +134,9 @@ const (
 	NestedSubvolume   = "NestedSubvolumes"
 	OutsideProject    = "FilesOutsideProject"
 	// ImageShort: an image has lost its end.
-	ImageShort         = "ImageTooShort"
+	ImageShort = "ImageTooShort"
+	// GrowthPending: a volume has not the size yet that its record says.
+	GrowthPending      = "GrowthPending"
 	FilesystemReadOnly = "FilesystemReadOnly"
 	// Frozen: nobody can write to the volume.
 	Frozen = "FilesystemFrozen"

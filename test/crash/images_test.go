@@ -30,7 +30,7 @@ func imageOperations() []operation {
 		prepare:    writtenBlock,
 		run:        func(w *world, id string) error { return w.expandBlock(id, large) },
 		effect:     func(_ *world, v view, id string) { v.Volumes[id] = blockOf(large, id) },
-		repeatable: true, passing: []string{"ImageTooShort"},
+		repeatable: true, passing: []string{"GrowthPending"},
 	}, {
 		name: "publish block", steps: []string{"publish.made", "publish.mounted"},
 		prepare:    writtenBlock,

@@ -37,6 +37,9 @@ func (e *Engine) Create(ctx context.Context, item *safepath.Dir, spec engine.Spe
 	if err == nil && (from != nil || v.FSType != "" || v.Thick) {
 		err = image.Sync()
 	}
+	if err == nil {
+		err = noteSize(item, v.Bytes)
+	}
 	return v, err
 }
 
