@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -91,7 +90,7 @@ func detachOn(t *testing.T, pool string) {
 }
 
 func imageSize(fs string) int64 {
-	if fs == "xfs" {
+	if fs == "xfs" || fs == "btrfs" {
 		return 320 * mib
 	}
 	return 128 * mib
@@ -519,5 +518,5 @@ func TestStagedImages(t *testing.T) {
 	must(t, f.Close())
 	count(1, "taken back")
 	must(t, unstage())
-	count(0, fmt.Sprint("unstaged"))
+	count(0, "unstaged")
 }
