@@ -83,7 +83,7 @@ type Held struct {
 	Live bool
 	// Until is when it ends by itself; zero for never.
 	Until time.Time
-	// Release ends it. An error tells that it had ended before: what was copied
-	// meanwhile is not of one instant.
+	// Release ends it. ErrThawed tells that it had ended before: what was copied
+	// meanwhile is not of one instant. From the second call on it does nothing.
 	Release func() error
 }

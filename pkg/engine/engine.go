@@ -21,6 +21,8 @@ var (
 	ErrForm = errors.New("not a volume that this engine can make")
 	// ErrUnusable: the volume's own content is in the way; a person has to look.
 	ErrUnusable = errors.New("the volume cannot be used as it is")
+	// ErrLater: the volume has grown, but those who use it do not see that.
+	ErrLater = errors.New("the volume has grown, and its filesystem will when it is published the next time")
 )
 
 // Policy is what a class asks of the enforcement of sizes.
@@ -30,7 +32,7 @@ type Policy string
 const (
 	Required  Policy = "required"  // refuse to make a volume whose size the kernel does not enforce
 	Preferred Policy = "preferred" // enforce where the pool can
-	None      Policy = "none"      // set no limit
+	None      Policy = "none"      // set no limit, where a volume can be without
 )
 
 // Policies lists them all, for messages.
@@ -79,8 +81,8 @@ type Volume struct {
 // Enforcement is what an engine can do about sizes on its pool, as it was
 // found by trying.
 type Enforcement struct {
-	// Method is "btrfs-qgroup", "xfs-project" or "ext4-project"; "" when sizes
-	// are not enforced.
+	// Method is "btrfs-qgroup", "xfs-project", "ext4-project" or "image-size"; ""
+	// when sizes are not enforced.
 	Method string
 	// Reason says why sizes are not enforced, and what would change that.
 	Reason string
@@ -177,21 +179,28 @@ type Engine interface {
 	// takes the directory itself over, by a rename, it calls moving right before
 	// that, and does not go on after an error. When convert is set the volume is
 	// made in the form in which its size is enforced; where that takes a copy,
-	// moving is not called and src stays as it is.
+	// moving is not called and src stays as it is. It fails with an ErrForm when the
+	// engine takes no directories.
 	Import(ctx context.Context, item *safepath.Dir, src Entry, spec Spec, convert bool, moving func(Volume) error) (Volume, error)
-	// Export moves the volume's content out of the item to dst, which must not
-	// exist, as a directory without limits. After an error nothing was moved.
+	// Export moves the volume's content, which is published nowhere, out of the item
+	// to dst, which must not exist: as a directory without limits, or as a file that
+	// is a disk. After an error nothing was moved.
 	Export(ctx context.Context, item *safepath.Dir, v Volume, dst Entry) error
-	// Apply makes the limit agree with v.Bytes and v.Enforced. It may be
-	// repeated: at growth, and for every volume at start-up.
+	// Apply makes the limit agree with v.Bytes, which Size has given, and with
+	// v.Enforced. It may be repeated: at growth, while the volume is used or not, and
+	// for every volume at start-up. ErrLater means that the rest is done by the first
+	// Attach after a Detach; until then a repeat says so again.
 	Apply(ctx context.Context, item *safepath.Dir, v Volume) error
 	// Known tells the engine at start-up of a volume that exists, in any state,
 	// so that what belongs to it is not given away.
 	Known(item *safepath.Dir, v Volume)
 	// Attach makes ready what a publish mounts. It may be repeated, and is needed
 	// again after a boot. Options are mount options of the volume's own filesystem.
-	// With readOnly not even root can write to what is mounted then. The caller
-	// closes the source; what was attached stays until Detach.
+	// With readOnly the caller mounts it read-only, and not even root can write to it
+	// then: a device node, which such a mount does not protect, is of a device that
+	// takes no writes. The caller closes the source; what was attached stays until
+	// Detach. It fails with an ErrForm for options that the volume does not take, and
+	// with ErrBusy while the volume is held unused; then nothing stays attached.
 	Attach(ctx context.Context, item *safepath.Dir, v Volume, readOnly bool, options []string) (*mount.Source, error)
 	// Attached is what Attach would give while the volume is attached, without
 	// attaching it: nothing, one source, or one to write and one to read.

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -91,7 +90,7 @@ func detachOn(t *testing.T, pool string) {
 }
 
 func imageSize(fs string) int64 {
-	if fs == "xfs" {
+	if fs == "xfs" || fs == "btrfs" {
 		return 320 * mib
 	}
 	return 128 * mib
@@ -519,7 +518,7 @@ func TestStagedImages(t *testing.T) {
 	must(t, f.Close())
 	count(1, "taken back")
 	must(t, unstage())
-	count(0, fmt.Sprint("unstaged"))
+	count(0, "unstaged")
 }
 
 // A growth for which the pool has no room is told, and the volume is used as it is until there is.

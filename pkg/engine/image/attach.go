@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -52,6 +53,7 @@ func (e *Engine) Attach(ctx context.Context, item *safepath.Dir, v engine.Volume
 	}
 	src, err := e.mount(ctx, image, device, v, options)
 	if err != nil && device.fresh {
+		_ = device.open.Close() // or it would stay until then
 		_, derr := loop.Detach(image, device.Device)
 		err = errors.Join(err, derr)
 	}
@@ -157,7 +159,7 @@ func (e *Engine) mount(ctx context.Context, image *os.File, device held, v engin
 	}
 	err = grow(src, device.Path(), v)
 	if errors.Is(err, filesystem.ErrOffline) && v.FSType == filesystem.Ext4 {
-		if err := src.Close(); err != nil {
+		if err := errors.Join(src.Close(), idle(ctx, image, device.Device)); err != nil {
 			return nil, err
 		}
 		if err := filesystem.GrowOffline(ctx, device.Path(), v.Bytes); err != nil {
@@ -169,6 +171,30 @@ func (e *Engine) mount(ctx context.Context, image *os.File, device held, v engin
 		return nil, errors.Join(err, src.Close())
 	}
 	return src, nil
+}
+
+const (
+	idlePatience = 2 * time.Second
+	idlePause    = 5 * time.Millisecond
+)
+
+// idle waits for an unmount to end. A child that was forked meanwhile has the
+// mount open until it executes its program.
+func idle(ctx context.Context, image *os.File, d loop.Device) error {
+	for end := time.Now().Add(idlePatience); ; {
+		used, err := inUse(image, d)
+		if err != nil || !used {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%w: somebody else has mounted %s", engine.ErrBusy, d.Path())
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(idlePause):
+		}
+	}
 }
 
 // inUse tells whether somebody has the device exclusively, as a mount has.

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -68,10 +69,11 @@ func (e *Engine) format(ctx context.Context, image *os.File, v engine.Volume, sp
 		return err
 	}
 	err = root(device, v, spec)
-	if _, derr := loop.Detach(image, device); err == nil {
-		err = derr
+	lingering, derr := loop.Detach(image, device)
+	if derr == nil && lingering { // and may be written to after it was synced
+		derr = fmt.Errorf("%w: somebody has opened %s, which is being made", engine.ErrBusy, device.Path())
 	}
-	return err
+	return errors.Join(err, derr)
 }
 
 // root sets what a volume's root directory is to be, which no mkfs does for all.

@@ -87,7 +87,7 @@ func (e *Engine) growDevice(image *os.File, device held, v engine.Volume) error 
 	defer src.Close() //nolint:errcheck // nothing was written through it
 	err = grow(src, device.Path(), v)
 	if errors.Is(err, filesystem.ErrOffline) {
-		err = fmt.Errorf("%w; the volume has grown, and its filesystem will when it is published the next time", err)
+		err = fmt.Errorf("%w: %w", engine.ErrLater, err)
 	}
 	return err
 }

@@ -124,8 +124,11 @@ func (h *hold) freeze() (until time.Time, err error) {
 		return time.Time{}, nil
 	}
 	if h.frozen, err = freeze.Freeze(h.roots, h.e.opts.FreezeLimit, h.e.opts.Guard); err != nil {
-		if errors.Is(err, freeze.ErrFrozen) {
+		switch {
+		case errors.Is(err, freeze.ErrFrozen):
 			err = fmt.Errorf("%w: %w", engine.ErrUnusable, err)
+		case errors.Is(err, freeze.ErrEnded):
+			err = fmt.Errorf("%w: %w", engine.ErrThawed, err)
 		}
 		return time.Time{}, err
 	}

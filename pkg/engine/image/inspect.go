@@ -8,6 +8,7 @@ import (
 
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/host/errno"
+	"github.com/hostvol/hostvol/pkg/host/filesystem"
 	"github.com/hostvol/hostvol/pkg/host/imagefile"
 	"github.com/hostvol/hostvol/pkg/host/mount"
 	"github.com/hostvol/hostvol/pkg/host/safepath"
@@ -110,11 +111,16 @@ func (e *Engine) inspectMounted(image *os.File, device held, v engine.Volume) ([
 	}
 	defer src.Close() //nolint:errcheck // read only
 	flags, err := src.Effective(mount.Flags{})
-	if err != nil || !flags.ReadOnly {
+	if err != nil {
+		return nil, err
+	}
+	// Since kernel 6.15 an ext4 with errors takes no writes, and does not show it.
+	faults, err := filesystem.Faults(device.Path(), v.FSType)
+	if err != nil || !flags.ReadOnly && faults == 0 {
 		return nil, err
 	}
 	return []engine.Problem{{
 		Reason: engine.FilesystemReadOnly, Unusable: true,
-		Message: fmt.Sprintf("the volume's %s became read-only after an error; see the kernel's log for %s, then delete the pod so that it is checked and published again", v.FSType, device.Name()),
+		Message: fmt.Sprintf("the volume's %s has an error, and takes no writes any more; see the kernel's log for %s, then delete the pod so that it is checked and published again", v.FSType, device.Name()),
 	}}, nil
 }

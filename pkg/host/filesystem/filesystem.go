@@ -29,14 +29,15 @@ const (
 // Kinds lists them all, for messages.
 func Kinds() []string { return []string{Ext4, XFS, Btrfs} }
 
-// MinBytes is the size of the smallest filesystem of a kind that its program
-// makes: xfsprogs 6 refuses less than 300 MiB, btrfs-progs 6 less than 109 MiB.
+// MinBytes is the size of the smallest filesystem of a kind that can be made and
+// grown: xfsprogs 6 refuses less than 300 MiB, and the kernel resizes no btrfs to
+// less than 256 MiB (btrfs-progs 6 makes them of 109 MiB).
 func MinBytes(kind string) int64 {
 	switch kind {
 	case XFS:
 		return 300 << 20
 	case Btrfs:
-		return 112 << 20
+		return 256 << 20
 	}
 	return 4 << 20 // ext4 with a journal
 }

@@ -80,24 +80,14 @@ func GrowOffline(ctx context.Context, device string, bytes int64) error {
 	out, err := commands(ctx).Command("e2fsck", "-f", "-p", device).CombinedOutput()
 	var exit interface{ ExitStatus() int }
 	if err != nil && (!errors.As(err, &exit) || exit.ExitStatus() != 1) {
-		return fmt.Errorf("%w: e2fsck %s: %w: %s", ErrDamaged, device, err, strings.TrimSpace(string(out)))
+		err = fmt.Errorf("e2fsck %s: %w: %s", device, err, strings.TrimSpace(string(out)))
+		if exit != nil && exit.ExitStatus() == 4 { // others: it was in use, or ended early
+			err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		return err
 	}
 	if _, err := mountutils.NewResizeFs(commands(ctx)).Resize(device, ""); err != nil {
 		return fmt.Errorf("grow the %s of %s to %d bytes: %w", Ext4, device, bytes, err)
-	}
-	return nil
-}
-
-// NewIdentity gives a copied filesystem, mounted nowhere, an identity of its own
-// where the kernel tells filesystems apart by it: two btrfs of one identity are
-// one to it, and would be mixed up. ext4 needs none, XFS is mounted with nouuid.
-func NewIdentity(ctx context.Context, path, kind string) error {
-	if kind != Btrfs {
-		return nil
-	}
-	out, err := commands(ctx).Command("btrfstune", "-f", "-m", path).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("give the btrfs of %s another identity: btrfstune: %w: %s", path, err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }

@@ -21,7 +21,10 @@ func (e Extent) full(bytes int64) bool {
 	return bytes-e.Bytes < slack
 }
 
-// Measure reads the superblock of a device.
+const btrfsMagic = "_BHRfS_M"
+
+// Measure reads the superblock of a device. While it is mounted, that may tell the
+// size before the latest growth (XFS and btrfs write past the cache of a device).
 //
 // Source: linux/fs/ext4/ext4.h (little-endian, at byte 1024),
 // linux/fs/xfs/libxfs/xfs_format.h (big-endian, at 0), btrfs's on-disk format
@@ -58,7 +61,7 @@ func Measure(device, kind string) (Extent, error) {
 		}
 	case Btrfs:
 		b, rerr := read(64<<10, 4096)
-		if err = rerr; err == nil && string(b[0x40:0x48]) == "_BHRfS_M" {
+		if err = rerr; err == nil && string(b[superMagic:superMagic+8]) == btrfsMagic {
 			e.BlockBytes = int64(binary.LittleEndian.Uint32(b[0x90:]))
 			// total_bytes of the dev_item (0xc9), behind its devid.
 			e.Bytes = int64(binary.LittleEndian.Uint64(b[0xc9+8:])) //nolint:gosec // a size

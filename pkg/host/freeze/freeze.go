@@ -1,12 +1,14 @@
 // Package freeze stops the writes to mounted filesystems for an instant, and sees
 // to it that they go on again, whatever becomes of this process.
 //
-// The kernel knows no freeze that ends with the process that asked for it. So a
-// guard, a program of its own, is started before anything is frozen: it holds the
-// same filesystems open, and lets them go when the time is up or when this process
-// has ended, even by SIGKILL. What ends both at once (a container that is killed
-// as a whole) leaves them frozen; the caller keeps a note of what it freezes, and
-// calls Thaw for it at its next start.
+// The kernel knows no freeze that ends with the process that asked for it, and a
+// freeze waits, beyond any signal, for writes that are under way: a process that
+// splices from an empty pipe into a file can make it wait for ever. So a guard, a
+// program of its own, holds the same filesystems open and freezes them. It lets
+// them go when the time is up or when this process has ended, even by SIGKILL.
+// What ends both at once (a container that is killed as a whole) leaves them
+// frozen; the caller keeps a note of what it freezes, and calls Thaw for it at its
+// next start.
 //
 // Source: ioctl_fifreeze (linux/fs.h), fsfreeze(8).
 package freeze
@@ -15,6 +17,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +34,8 @@ const (
 )
 
 var (
-	// ErrEnded: the time was over before Thaw was called. Writes may have gone on.
+	// ErrEnded: the time was over before Thaw was called, or before the filesystems
+	// were frozen. Writes may have gone on.
 	ErrEnded = errors.New("the time for which a filesystem may be frozen was over")
 	// ErrFrozen: somebody else has frozen the filesystem.
 	ErrFrozen = errors.New("the filesystem is frozen by somebody else; end that with fsfreeze --unfreeze")
@@ -46,24 +52,54 @@ type Frozen struct {
 // Freeze freezes the filesystems of the open directories, all or none, for at most
 // that long. What their files hold is on their devices then, and the devices hold
 // filesystems that need no recovery. guard is the program, with arguments, whose
-// main calls Guard; the directories stay the caller's, and open until Thaw.
+// main calls Guard; the directories stay the caller's, and open until Thaw. It is
+// ErrEnded when somebody's write keeps them from being frozen in that time: until
+// that write has ended nobody can write and no signal ends the guard, then all can
+// and it ends.
 func Freeze(dirs []*os.File, limit time.Duration, guard []string) (*Frozen, error) {
-	child, err := run.Start(append(guard, limit.String()), dirs...)
+	until := time.Now().Add(limit)
+	child, err := run.Start(append(slices.Clone(guard), limit.String()), dirs...)
 	if err != nil {
 		return nil, fmt.Errorf("freeze: %w", err)
 	}
-	f := &Frozen{guard: child}
-	if _, err := child.Line(); err != nil { // it tells when its clock runs
-		return nil, errors.Join(fmt.Errorf("freeze: the guard did not start: %w", err), child.Wait())
-	}
-	f.Until = time.Now().Add(limit)
-	for _, dir := range dirs {
-		if err := freeze(dir); err != nil {
-			return nil, errors.Join(fmt.Errorf("freeze the filesystem of %s: %w", dir.Name(), err), f.Thaw())
+	said := make(chan error, 1)
+	go func() {
+		line, err := child.Line()
+		if err == nil {
+			err = answer(line, dirs)
 		}
-		f.dirs = append(f.dirs, dir)
+		said <- err
+	}()
+	select {
+	case err = <-said:
+	case <-time.After(limit):
+		go child.Wait() //nolint:errcheck // it ends with the write that it waits for
+		return nil, fmt.Errorf("freeze the filesystem of %s: a write to it does not end: %w", dirs[0].Name(), ErrEnded)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("freeze: %w", err), child.Wait())
+	}
+	f := &Frozen{dirs: dirs, guard: child, Until: until}
+	if time.Now().After(until) {
+		return nil, f.Thaw()
 	}
 	return f, nil
+}
+
+// answer reads what the guard says of the filesystems.
+func answer(line string, dirs []*os.File) error {
+	word, rest, _ := strings.Cut(line, " ")
+	number, text, _ := strings.Cut(rest, " ")
+	i, err := strconv.Atoi(number)
+	switch {
+	case word == frozen:
+		return nil
+	case err != nil || i < 0 || i >= len(dirs):
+		return fmt.Errorf("the guard said %q", line)
+	case word == busy:
+		return fmt.Errorf("the filesystem of %s: %w", dirs[i].Name(), ErrFrozen)
+	}
+	return fmt.Errorf("the filesystem of %s: %s", dirs[i].Name(), text)
 }
 
 func freeze(dir *os.File) error {

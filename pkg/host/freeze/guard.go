@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,9 +19,17 @@ const done = "done\n"
 // firstFD is the first of the descriptors that the guard inherits.
 const firstFD = 3
 
-// Guard is the guard's whole life. It thaws the filesystems it has inherited when
-// limit is over, or when its input ends without a word: then the process that
-// froze them is gone. It returns when there is nothing left to do.
+// What the guard says, with the number of a filesystem where it could not freeze.
+const (
+	frozen = "frozen"
+	busy   = "busy"
+	failed = "failed"
+)
+
+// Guard is the guard's whole life. It freezes the filesystems it has inherited,
+// says so, and thaws them when limit is over, or when its input ends without a
+// word: then the process that wanted them frozen is gone. It returns when there is
+// nothing left to do.
 func Guard(limit time.Duration, in io.Reader, out io.Writer) error {
 	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGPIPE)
 	dirs := inherited()
@@ -30,8 +39,22 @@ func Guard(limit time.Duration, in io.Reader, out io.Writer) error {
 		word <- string(text)
 	}()
 	end := time.After(limit)
-	if _, err := fmt.Fprintln(out, "ready"); err != nil {
+	// Whatever happens meanwhile is seen afterwards: a freeze cannot be interrupted.
+	for i, dir := range dirs {
+		err := freeze(dir)
+		if err == nil {
+			continue
+		}
+		err = errors.Join(thaw(dirs[:i]), err)
+		text := fmt.Sprintf("%s %d %s", failed, i, strings.ReplaceAll(err.Error(), "\n", "; "))
+		if errors.Is(err, ErrFrozen) {
+			text = fmt.Sprintf("%s %d", busy, i)
+		}
+		_, err = fmt.Fprintln(out, text)
 		return err
+	}
+	if _, err := fmt.Fprintln(out, frozen); err != nil {
+		return errors.Join(err, thaw(dirs))
 	}
 	select {
 	case text := <-word:
@@ -40,6 +63,10 @@ func Guard(limit time.Duration, in io.Reader, out io.Writer) error {
 		}
 	case <-end:
 	}
+	return thaw(dirs)
+}
+
+func thaw(dirs []*os.File) error {
 	var errs []error
 	for _, dir := range dirs {
 		_, err := Thaw(dir)

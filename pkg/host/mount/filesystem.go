@@ -9,7 +9,7 @@ import (
 )
 
 // ErrOption means that a filesystem does not take a mount option.
-var ErrOption = errors.New("not an option of this filesystem:")
+var ErrOption = errors.New("not an option of this filesystem")
 
 // Filesystem mounts the filesystem of a block device, on no target yet; Mount
 // puts it there. The options are the filesystem's own, as mount(8) takes them:
@@ -50,7 +50,7 @@ func filesystem(kind, device string, readOnly bool, options []string) (mount int
 			err = unix.FsconfigSetFlag(ctx, key)
 		}
 		if err != nil {
-			return -1, fmt.Errorf("%w %s: %w", ErrOption, option, told(ctx, err))
+			return -1, fmt.Errorf("%w: %s: %w", ErrOption, option, told(ctx, err))
 		}
 	}
 	if err := unix.FsconfigCreate(ctx); err != nil {
