@@ -58,7 +58,7 @@ func TestFilesystemOfItsOwn(t *testing.T) {
 	for kind, size := range filesystems {
 		t.Run(kind, func(t *testing.T) {
 			s := begin(t)
-			s.Claim("data", size, cluster.OfClass("hostvol-"+kind))
+			s.Claim("data", size, cluster.OfClass("hostvol-e2e-"+kind))
 			s.Pod("writer", "data", cluster.OfGroup(1000, 2000))
 			node := s.Ready("writer")
 			pv := s.Bound("data", time.Minute)
@@ -108,7 +108,7 @@ func noErrors(s *cluster.Story, pod string) {
 // CAP_SYS_RESOURCE, which a container on the test's machine cannot have.)
 func TestGrowthOfXFS(t *testing.T) {
 	s := begin(t)
-	s.Claim("data", "320Mi", cluster.OfClass("hostvol-xfs"))
+	s.Claim("data", "320Mi", cluster.OfClass("hostvol-e2e-xfs"))
 	s.Pod("writer", "data", cluster.Running(counting))
 	s.Ready("writer")
 	blocks := "stat -f -c '%b %S' /data"
@@ -127,7 +127,7 @@ func TestSnapshotUnderWriter(t *testing.T) {
 	for kind, size := range filesystems {
 		t.Run(kind, func(t *testing.T) {
 			s := begin(t)
-			s.Claim("data", size, cluster.OfClass("hostvol-"+kind))
+			s.Claim("data", size, cluster.OfClass("hostvol-e2e-"+kind))
 			s.Pod("writer", "data", cluster.OnNode("n2"), cluster.Running(counting))
 			s.Ready("writer")
 			least := s.In("writer", "until [ -s /tmp/count ]; do sleep 0.1; done; cat /tmp/count")
@@ -135,7 +135,7 @@ func TestSnapshotUnderWriter(t *testing.T) {
 			s.SnapshotReady("cut")
 			most := s.In("writer", "cat /tmp/count")
 			noErrors(s, "writer")
-			s.Claim("restored", size, cluster.OfClass("hostvol-"+kind), cluster.From("VolumeSnapshot", "cut"))
+			s.Claim("restored", size, cluster.OfClass("hostvol-e2e-"+kind), cluster.From("VolumeSnapshot", "cut"))
 			s.Pod("reader", "restored", cluster.OnNode("n2"))
 			s.Ready("reader")
 			got := s.In("reader", "seq $(wc -l </data/numbers) | cmp - /data/numbers && wc -l </data/numbers")

@@ -47,7 +47,7 @@ func TestNodeDiesAndComesBack(t *testing.T) {
 	s.Pod("idle", "idle", cluster.OnNode("n3"))
 	s.Ready("idle")
 	s.In("idle", "echo precious | dd of=/data/file conv=fsync")
-	own := startWriterOf(s, cluster.NewClaim("own", "64Mi", cluster.OfClass("hostvol-ext4")), cluster.OnNode("n3"))
+	own := startWriterOf(s, cluster.NewClaim("own", "64Mi", cluster.OfClass("hostvol-e2e-ext4")), cluster.OnNode("n3"))
 	raw := startWriterOf(s, cluster.NewClaim("raw", "32Mi", cluster.AsBlock), cluster.OnNode("n3"))
 	pv := s.Bound("writer", time.Minute)
 	unplug(t, "n3")

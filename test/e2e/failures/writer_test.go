@@ -91,7 +91,7 @@ func startWriters(s *cluster.Story) writers {
 	s.Helper()
 	return writers{
 		startWriter(s, "writer"),
-		startWriterOf(s, cluster.NewClaim("own-filesystem", "320Mi", cluster.OfClass("hostvol-xfs"))),
+		startWriterOf(s, cluster.NewClaim("own-filesystem", "320Mi", cluster.OfClass("hostvol-e2e-xfs"))),
 		startWriterOf(s, cluster.NewClaim("raw", "32Mi", cluster.AsBlock)),
 	}
 }
