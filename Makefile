@@ -12,7 +12,7 @@ SANDBOX := -exec $(CURDIR)/hack/sandbox.sh
 RACE_BINARY := HOSTVOL_BINARY=$(CURDIR)/bin/hostvol-race
 SYSTEM_TESTS := $(addsuffix /...,$(wildcard ./test/daemon ./test/sanity ./test/integration ./test/crash))
 
-.PHONY: help build build-race demo test crash bench bench-short lint fmt clean setup-demo setup-test setup-lint setup-bench setup-cluster cluster cluster-down e2e demo-cluster root
+.PHONY: help build build-race demo test crash test-vm test-power bench bench-short lint fmt clean setup-demo setup-test setup-lint setup-bench setup-cluster setup-vm cluster cluster-down e2e demo-cluster root
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,13 @@ test: root setup-test build-race ## unit, sanity, integration and crash tests on
 crash: root setup-test build-race ## the long crash test; HOSTVOL_CRASH_SECONDS sets its length, default 600 (root)
 	HOSTVOL_CRASH_SECONDS=$${HOSTVOL_CRASH_SECONDS:-600} $(RACE_BINARY) \
 		go test -race -count=1 -timeout 24h -v $(SANDBOX) ./test/crash/...
+
+test-vm: root setup-vm ## project quotas and ten power cuts, in a virtual machine; about five minutes (root)
+	@hack/vm/test.sh quota vm power
+
+test-power: root setup-vm ## cut the power of a pool's disk, HOSTVOL_POWER_CUTS times, default 120; a quarter of an hour (root)
+	@HOSTVOL_POWER_CUTS=$${HOSTVOL_POWER_CUTS:-120} HOSTVOL_POWER_OPERATIONS=$${HOSTVOL_POWER_OPERATIONS:-400} \
+		HOSTVOL_VM_SECONDS=$${HOSTVOL_VM_SECONDS:-7200} hack/vm/test.sh power
 
 bench: root setup-bench build ## measure every call against the floor of the same disk, about five minutes (root)
 	@mkdir -p out
@@ -64,7 +71,7 @@ fmt: ## format the Go files
 clean: ## remove what was built; downloads and tools stay in .cache
 	rm -rf bin out
 
-setup-demo setup-test setup-lint setup-bench setup-cluster: setup-%:
+setup-demo setup-test setup-vm setup-lint setup-bench setup-cluster: setup-%:
 	@hack/setup.sh $*
 
 root:

@@ -27,6 +27,7 @@ check_gofmt() {
 }
 check_vet() {
 	go vet ./... || return 1
+	go vet -tags prjquota,vm,power ./pkg/host/quota ./test/vm ./test/power || return 1
 	# As the e2e tests are built, so that both share the build cache.
 	local module
 	for module in test/e2e hack/cluster/tools; do CGO_ENABLED=0 go -C "$module" vet -trimpath ./... || return 1; done

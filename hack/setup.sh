@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# setup.sh demo|test|lint|bench|cluster: makes sure that the commands this part needs are there.
+# setup.sh demo|test|lint|bench|cluster|vm: makes sure that the commands this part needs are there.
 # Quiet and fast when they are. Otherwise it installs their Debian packages, as root, or says what is missing.
 set -euo pipefail
 export PATH=$PATH:/usr/local/go/bin:/usr/sbin:/sbin
 
-part=${1:?"usage: setup.sh demo|test|lint|bench|cluster"}
+part=${1:?"usage: setup.sh demo|test|lint|bench|cluster|vm"}
 packages=()
 
 # need PACKAGE TEST…: the package is wanted unless the test succeeds.
@@ -52,8 +52,13 @@ cluster)
 	need openssl command -v openssl
 	need procps command -v sysctl
 	;;
+vm)
+	need qemu-system-x86 command -v qemu-system-x86_64
+	need mmdebstrap command -v mmdebstrap
+	need e2fsprogs command -v mke2fs
+	;;
 *)
-	echo "setup: unknown part $part: demo, test, lint, bench or cluster" >&2
+	echo "setup: unknown part $part: demo, test, lint, bench, cluster or vm" >&2
 	exit 2
 	;;
 esac

@@ -85,13 +85,13 @@ func volumes() *cobra.Command {
 			return err
 		}
 		return out.print(c.OutOrStdout(), list, func(row func(...string)) {
-			row("ID", "POOL", "SIZE", "USED", "ENFORCED", "CREATED", "EPHEMERAL OF POD", "MOUNTED AT")
+			row("ID", "POOL", "KIND", "SIZE", "USED", "ENFORCED", "CREATED", "EPHEMERAL OF POD", "MOUNTED AT")
 			for _, v := range list {
 				at := strings.Join(v.Targets, ",")
 				if at == "" {
 					at = "-"
 				}
-				row(v.ID, v.Pool, size(v.Bytes), size(v.UsedBytes), yes(v.Enforced), v.Created.Local().Format(time.DateTime), cmp.Or(v.Pod, "-"), at)
+				row(v.ID, v.Pool, v.Kind, size(v.Bytes), size(v.UsedBytes), yes(v.Enforced), v.Created.Local().Format(time.DateTime), cmp.Or(v.Pod, "-"), at)
 			}
 		})
 	})
@@ -107,9 +107,9 @@ func snapshots() *cobra.Command {
 			return err
 		}
 		return out.print(c.OutOrStdout(), list, func(row func(...string)) {
-			row("ID", "POOL", "OF VOLUME", "SIZE", "HELD", "CONSISTENCY", "METHOD", "CREATED")
+			row("ID", "POOL", "OF VOLUME", "GROUP", "SIZE", "HELD", "CONSISTENCY", "METHOD", "CREATED")
 			for _, s := range list {
-				row(s.ID, s.Pool, s.SourceID, size(s.Bytes), size(s.HeldBytes), s.Consistency, s.Method, s.Created.Local().Format(time.DateTime))
+				row(s.ID, s.Pool, s.SourceID, cmp.Or(s.Group, "-"), size(s.Bytes), size(s.HeldBytes), s.Consistency, s.Method, s.Created.Local().Format(time.DateTime))
 			}
 		})
 	})

@@ -35,10 +35,12 @@ type Pool struct {
 
 // Volume is a volume in answers.
 type Volume struct {
-	ID       string    `json:"id"`
-	Handle   string    `json:"handle"`
-	Pool     string    `json:"pool"`
-	Engine   string    `json:"engine"`
+	ID     string `json:"id"`
+	Handle string `json:"handle"`
+	Pool   string `json:"pool"`
+	Engine string `json:"engine"`
+	// Kind is "directory", "block", or the filesystem of the volume's own.
+	Kind     string    `json:"kind"`
 	Bytes    int64     `json:"bytes"`
 	Enforced bool      `json:"enforced"`
 	Created  time.Time `json:"created"`
@@ -69,6 +71,8 @@ type Snapshot struct {
 	Until       time.Time `json:"until"`
 	Consistency string    `json:"consistency"`
 	Method      string    `json:"method"`
+	// Group is the handle of the group that it belongs to.
+	Group string `json:"group,omitempty"`
 }
 
 // Restored is the answer of a restore.

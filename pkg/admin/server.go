@@ -106,7 +106,7 @@ func answer(v volume.Volume) Volume {
 		from = v.Content.String()
 	}
 	return Volume{
-		ID: v.ID, Handle: v.Handle, Pool: v.Pool, Engine: v.Engine, Bytes: v.Bytes, Enforced: v.Enforced,
+		ID: v.ID, Handle: v.Handle, Pool: v.Pool, Engine: v.Engine, Kind: v.Kind(), Bytes: v.Bytes, Enforced: v.Enforced,
 		Created: v.Created, Origin: v.Origin, From: from, Pod: v.Pod, UsedBytes: -1,
 	}
 }
@@ -121,7 +121,7 @@ func (s server) snapshots(*http.Request) ([]Snapshot, error) {
 		out = append(out, Snapshot{
 			ID: one.ID, Handle: one.Handle, Pool: one.Pool, Source: one.Source, SourceID: one.SourceID,
 			Bytes: one.Bytes, HeldBytes: one.Held, Created: one.Created, Until: one.Until,
-			Consistency: one.Consistency, Method: one.Method,
+			Consistency: one.Consistency, Method: one.Method, Group: one.Group,
 		})
 	}
 	return out, nil

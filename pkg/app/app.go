@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"google.golang.org/grpc"
 	"k8s.io/klog/v2"
 
 	"github.com/hostvol/hostvol/pkg/admin"
@@ -169,7 +170,9 @@ func listenAll(ctx context.Context, cfg config.Config, volumes *volume.Service, 
 		}
 	}
 	d := driver.New(volumes, driver.Options{Name: cfg.Driver, Version: version.Version, MaxVolumes: cfg.MaxVolumesPerNode})
-	if err := servers.grpc(cfg.Endpoint, driver.Interceptor(klog.FromContext(ctx), m.Observe), d.Register); err != nil {
+	log := klog.FromContext(ctx)
+	if err := servers.grpc(cfg.Endpoint, d.Register,
+		grpc.UnaryInterceptor(driver.Interceptor(log, m.Observe)), grpc.StreamInterceptor(driver.StreamInterceptor(log, m.Observe))); err != nil {
 		return fmt.Errorf("serve CSI: %w", err)
 	}
 	if cfg.RegistrationPath == "" {
@@ -180,7 +183,7 @@ func listenAll(ctx context.Context, cfg config.Config, volumes *volume.Service, 
 		return err
 	}
 	r := kubelet.New(cfg.Driver, socket, servers.failed)
-	if err := servers.grpc("unix://"+r.SocketPath(cfg.RegistrationPath), nil, r.Register); err != nil {
+	if err := servers.grpc("unix://"+r.SocketPath(cfg.RegistrationPath), r.Register); err != nil {
 		return fmt.Errorf("register with the kubelet: %w", err)
 	}
 	return nil

@@ -30,18 +30,14 @@ type group struct {
 }
 
 // grpc serves on a unix socket of mode 0600.
-func (g *group) grpc(endpoint string, interceptor grpc.UnaryServerInterceptor, register func(grpc.ServiceRegistrar)) error {
+func (g *group) grpc(endpoint string, register func(grpc.ServiceRegistrar), options ...grpc.ServerOption) error {
 	listener, err := listen(endpoint)
 	if err != nil {
 		return err
 	}
 	// Workers keep their stacks, which a goroutine for each call would have to
 	// grow each time.
-	options := []grpc.ServerOption{grpc.NumStreamWorkers(workers())}
-	if interceptor != nil {
-		options = append(options, grpc.UnaryInterceptor(interceptor))
-	}
-	server := grpc.NewServer(options...)
+	server := grpc.NewServer(append(options, grpc.NumStreamWorkers(workers()))...)
 	register(server)
 	g.run(func() error { return server.Serve(listener) }, func(ctx context.Context) {
 		done := make(chan struct{})

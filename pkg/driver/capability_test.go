@@ -42,10 +42,9 @@ func TestCapabilities(t *testing.T) {
 		{"no mode", &csi.VolumeCapability{AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{}}}, "access mode"},
 		{"a mode of the future", &csi.VolumeCapability{AccessMode: &csi.VolumeCapability_AccessMode{Mode: 99}}, "access mode"},
 		{"no type", &csi.VolumeCapability{AccessMode: mode}, "access type"},
-		{"block", &csi.VolumeCapability{AccessMode: mode, AccessType: &csi.VolumeCapability_Block{Block: &csi.VolumeCapability_BlockVolume{}}}, "volumeMode: Filesystem"},
-		{"fstype", mount(&csi.VolumeCapability_MountVolume{FsType: "ext4"}), "fstype"},
+		{"block", &csi.VolumeCapability{AccessMode: mode, AccessType: &csi.VolumeCapability_Block{Block: &csi.VolumeCapability_BlockVolume{}}}, ""},
+		{"fstype", mount(&csi.VolumeCapability_MountVolume{FsType: "ext4"}), ""},
 		{"group", mount(&csi.VolumeCapability_MountVolume{VolumeMountGroup: "1"}), "fsGroup"},
-		{"a flag", mount(&csi.VolumeCapability_MountVolume{MountFlags: []string{"bind,remount"}}), "remount"},
 	} {
 		why := unsupported(c.of)
 		if (why == "") != (c.why == "") || !strings.Contains(why, c.why) {
@@ -61,5 +60,28 @@ func TestCapabilities(t *testing.T) {
 	}
 	if status.Code(checkCapability(nil)) != codes.InvalidArgument || status.Code(checkCapabilities(nil)) != codes.InvalidArgument {
 		t.Error("none")
+	}
+}
+
+func TestAccessInAll(t *testing.T) {
+	mount := func(fs string) *csi.VolumeCapability {
+		return &csi.VolumeCapability{AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{FsType: fs}}}
+	}
+	block := &csi.VolumeCapability{AccessType: &csi.VolumeCapability_Block{Block: &csi.VolumeCapability_BlockVolume{}}}
+	for name, c := range map[string]struct {
+		of   []*csi.VolumeCapability
+		fs   string
+		code codes.Code
+	}{
+		"one":         {[]*csi.VolumeCapability{mount("")}, "", codes.OK},
+		"two":         {[]*csi.VolumeCapability{mount(""), mount("xfs")}, "xfs", codes.OK},
+		"blocks":      {[]*csi.VolumeCapability{block, block}, "", codes.OK},
+		"two modes":   {[]*csi.VolumeCapability{mount(""), block}, "", codes.InvalidArgument},
+		"two fstypes": {[]*csi.VolumeCapability{mount("ext4"), mount("xfs")}, "", codes.InvalidArgument},
+	} {
+		a, err := accessInAll(c.of)
+		if status.Code(err) != c.code || err == nil && a.FSType != c.fs {
+			t.Errorf("%s: %+v %v", name, a, err)
+		}
 	}
 }

@@ -23,12 +23,13 @@ type Options struct {
 	MaxVolumes int64
 }
 
-// Driver serves Identity, Controller, GroupController and Node.
+// Driver serves Identity, Controller, GroupController, Node and SnapshotMetadata.
 type Driver struct {
 	csi.UnimplementedIdentityServer
 	csi.UnimplementedControllerServer
 	csi.UnimplementedGroupControllerServer
 	csi.UnimplementedNodeServer
+	csi.UnimplementedSnapshotMetadataServer
 
 	opts    Options
 	volumes *volume.Service
@@ -52,4 +53,5 @@ func (d *Driver) Register(server grpc.ServiceRegistrar) {
 	csi.RegisterControllerServer(server, d)
 	csi.RegisterGroupControllerServer(server, d)
 	csi.RegisterNodeServer(server, d)
+	csi.RegisterSnapshotMetadataServer(server, d)
 }

@@ -12,7 +12,9 @@ func (d *Driver) GetPluginInfo(context.Context, *csi.GetPluginInfoRequest) (*csi
 	return &csi.GetPluginInfoResponse{Name: d.opts.Name, VendorVersion: d.opts.Version}, nil
 }
 
-// GetPluginCapabilities implements csi.IdentityServer.
+// GetPluginCapabilities implements csi.IdentityServer. Who asks for blocks has one
+// address for a driver, so in distributed mode nobody would find the node that has
+// the snapshot: there the service is not advertised, and answers all the same.
 func (d *Driver) GetPluginCapabilities(context.Context, *csi.GetPluginCapabilitiesRequest) (*csi.GetPluginCapabilitiesResponse, error) {
 	service := func(t csi.PluginCapability_Service_Type) *csi.PluginCapability {
 		return &csi.PluginCapability{Type: &csi.PluginCapability_Service_{Service: &csi.PluginCapability_Service{Type: t}}}
@@ -25,7 +27,10 @@ func (d *Driver) GetPluginCapabilities(context.Context, *csi.GetPluginCapabiliti
 		}}},
 	}}
 	if !d.volumes.Distributed() {
-		out.Capabilities = append(out.Capabilities, service(csi.PluginCapability_Service_GROUP_CONTROLLER_SERVICE))
+		out.Capabilities = append(out.Capabilities,
+			service(csi.PluginCapability_Service_GROUP_CONTROLLER_SERVICE),
+			service(csi.PluginCapability_Service_SNAPSHOT_METADATA_SERVICE),
+		)
 	}
 	return out, nil
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"k8s.io/klog/v2"
 	"k8s.io/klog/v2/textlogger"
 )
@@ -108,5 +109,65 @@ func TestTheHandlerGetsTheLogger(t *testing.T) {
 	})
 	if !strings.Contains(o.log, "from the handler") {
 		t.Errorf("%s", o.log)
+	}
+}
+
+// received is a stream on which one request came.
+type received struct {
+	grpc.ServerStream
+	request *csi.GetMetadataDeltaRequest
+}
+
+func (r received) Context() context.Context { return context.Background() }
+
+func (r received) RecvMsg(m any) error {
+	proto.Merge(m.(proto.Message), r.request)
+	return nil
+}
+
+// Streams are treated as other calls are.
+func TestStreamsAreIntercepted(t *testing.T) {
+	request := &csi.GetMetadataDeltaRequest{BaseSnapshotId: "old-1", TargetSnapshotId: "new-1", Secrets: map[string]string{"password": "hunter2"}}
+	for _, c := range []struct {
+		name     string
+		end      func() error
+		code     codes.Code
+		severity string
+		words    []string
+	}{
+		{"success", func() error { return nil }, codes.OK, "I", nil},
+		{"refused", func() error { return status.Error(codes.InvalidArgument, "which") }, codes.InvalidArgument, "I", []string{"old-1", "new-1", "which"}},
+		{"failed", func() error { return status.Error(codes.Internal, "disk") }, codes.Internal, "E", []string{"old-1", "new-1", "disk"}},
+		{"panicked", func() error { panic("kaboom") }, codes.Internal, "E", []string{"kaboom", "interceptor_test.go", "new-1"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out strings.Builder
+			var observed []string
+			logger := textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(&out), textlogger.Verbosity(5)))
+			observe := func(method, code string, _ time.Duration) { observed = append(observed, method+" "+code) }
+			err := StreamInterceptor(logger, observe)(nil, received{request: request}, &grpc.StreamServerInfo{FullMethod: "/csi.v1.SnapshotMetadata/GetMetadataDelta"},
+				func(_ any, stream grpc.ServerStream) error {
+					klog.FromContext(stream.Context()).V(4).Info("from the handler")
+					if err := stream.RecvMsg(&csi.GetMetadataDeltaRequest{}); err != nil {
+						return err
+					}
+					return c.end()
+				})
+			if status.Code(err) != c.code || len(observed) != 1 || observed[0] != "GetMetadataDelta "+c.code.String() {
+				t.Errorf("%v, observed %v", err, observed)
+			}
+			if err != nil && strings.Contains(err.Error(), "kaboom") {
+				t.Errorf("the inside is told to the outside: %v", err)
+			}
+			text, log, _ := strings.Cut(out.String(), "\n")
+			if !strings.Contains(text, "from the handler") || !strings.HasPrefix(log, c.severity) || strings.Contains(log, "hunter2") {
+				t.Errorf("%s\n%s", text, log)
+			}
+			for _, word := range c.words {
+				if !strings.Contains(log, word) {
+					t.Errorf("the log lacks %q: %s", word, log)
+				}
+			}
+		})
 	}
 }

@@ -8,6 +8,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"os"
 
 	"golang.org/x/time/rate"
 
@@ -133,7 +134,9 @@ const (
 	NestedSubvolume   = "NestedSubvolumes"
 	OutsideProject    = "FilesOutsideProject"
 	// ImageShort: an image has lost its end.
-	ImageShort         = "ImageTooShort"
+	ImageShort = "ImageTooShort"
+	// GrowthPending: a volume has not the size yet that its record says.
+	GrowthPending      = "GrowthPending"
 	FilesystemReadOnly = "FilesystemReadOnly"
 	// Frozen: nobody can write to the volume.
 	Frozen = "FilesystemFrozen"
@@ -196,6 +199,10 @@ type Engine interface {
 	// Devices names the block devices, such as "loop7", that are attached for the
 	// volume; nil where none ever is.
 	Devices(ctx context.Context, item *safepath.Dir, v Volume) ([]string, error)
+	// Blocks opens the content of a volume or snapshot as the one file of a disk, to
+	// be read. It fails with ErrForm when that is no disk, and with ErrUnusable when
+	// it is gone.
+	Blocks(item *safepath.Dir, v Volume) (*os.File, error)
 	// Detach undoes Attach. The volume is published nowhere. It may be repeated.
 	Detach(ctx context.Context, item *safepath.Dir, v Volume) error
 	// Usage is told in constant time.

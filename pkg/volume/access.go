@@ -113,7 +113,7 @@ func (p parameters) engineFor(a Access) string {
 	switch {
 	case p.engine != "":
 		return p.engine
-	case a.Block || p.thick:
+	case a.Block:
 		return imageEngine
 	}
 	return directoryEngine

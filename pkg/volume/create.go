@@ -49,6 +49,17 @@ type Volume struct {
 	Pod string
 }
 
+// Kind is "directory", "block", or the filesystem of the volume's own.
+func (v Volume) Kind() string {
+	switch {
+	case v.Block:
+		return "block"
+	case v.FSType != "":
+		return v.FSType
+	}
+	return "directory"
+}
+
 // Create makes a volume, or finds the one that an earlier, equal call has made.
 // After nil it is durable. It fails with ErrExists when there is a volume of
 // that name which differs, and with ErrExhausted when no pool has the space or

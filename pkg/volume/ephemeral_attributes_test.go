@@ -81,7 +81,7 @@ func TestEphemeralAttributesThatAreWrong(t *testing.T) {
 		{"size", "big", "positive"},
 		{"size", "1 Gi", "positive"},
 		{"path", "/etc", "path"},
-		{"Size", "1Gi", "size, pool, enforce, mode, uid, gid"},
+		{"Size", "1Gi", "size, pool, engine, enforce, mode, uid, gid"},
 		{"fsType", "ext4", `"fsType"`},
 		{"mode", "rwx", "mode"},
 		{"enforce", "yes", "enforce"},

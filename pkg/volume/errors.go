@@ -25,8 +25,8 @@ var (
 	ErrInUse = errors.New("in use")
 	// ErrState: the state of something else forbids it.
 	ErrState = errors.New("not possible now")
-	// ErrOutOfRange: no pool can ever have the asked size.
-	ErrOutOfRange = errors.New("size out of range")
+	// ErrOutOfRange: no pool can ever have the asked size; an offset lies beyond an end.
+	ErrOutOfRange = errors.New("out of range")
 	// ErrExhausted: it does not fit here now.
 	ErrExhausted = errors.New("resources exhausted")
 	// ErrUnavailable: it cannot be told while a pool is not open.

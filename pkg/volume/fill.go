@@ -94,7 +94,7 @@ func (s *Service) chooseFor(src origin, params parameters, size Range, want *poo
 // inherit takes over from the source what the class leaves open: content stays
 // in the form that it has.
 func inherit(src origin, params parameters, want *pool.Record) error {
-	if params.engine == "" && !want.Block && !params.thick {
+	if params.engine == "" && !want.Block {
 		want.Engine = src.rec.Engine
 	}
 	if want.Engine != src.rec.Engine {

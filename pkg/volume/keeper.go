@@ -36,7 +36,7 @@ func newKeeper(s *Service, cfg pool.Config) *keeper {
 // Run does what goes on in the background, until ctx is done: it purges the
 // trash, measures volumes, looks for problems, removes ephemeral volumes whose
 // pods are gone, and opens pools that were not there. At the end it gives up the
-// copies under way; no more are begun.
+// copies under way, and ends what reads blocks; no more are begun.
 func (s *Service) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, k := range s.keepers {
@@ -45,6 +45,7 @@ func (s *Service) Run(ctx context.Context) {
 	}
 	all.Go(func() {
 		<-ctx.Done()
+		close(s.stopping)
 		s.copies.stop()
 	})
 	all.Wait()

@@ -30,7 +30,7 @@ func (l *locks) take(away bool, names []string) (unlock func(), err error) {
 			return nil, kind(ErrBusy, "%s; try again", name)
 		}
 		if away && l.pins[name] > 0 {
-			return nil, kind(ErrBusy, "%s is being copied; try again when that has ended", name)
+			return nil, kind(ErrBusy, "%s is being copied or read; try again when that has ended", name)
 		}
 	}
 	for _, name := range names {

@@ -109,8 +109,11 @@ func parseParameters(given map[string]string) (parameters, error) {
 			return parameters{}, err
 		}
 	}
-	if p.engine == directoryEngine && (p.thick || p.mkfs != "") {
-		return parameters{}, invalid("the parameters %s and %s are those of engine: %s", paramAllocation, paramMkfsOptions, imageEngine)
+	if _, allocation := given[paramAllocation]; allocation || p.mkfs != "" {
+		if p.engine == directoryEngine {
+			return parameters{}, invalid("the parameters %s and %s are those of engine: %s", paramAllocation, paramMkfsOptions, imageEngine)
+		}
+		p.engine = imageEngine
 	}
 	return p, nil
 }

@@ -72,12 +72,14 @@ type Service struct {
 	kubeletReal string
 	keepers     map[string]*keeper // by pool
 	health      healthCache
+	// stopping is closed when Run ends.
+	stopping chan struct{}
 }
 
 // New opens what can be opened. A pool that cannot is reported by health and
 // tried again while Run runs. It fails on a wrong configuration only.
 func New(ctx context.Context, opts Options) (*Service, error) {
-	s := &Service{opts: opts, tag: nodeTag(opts.NodeID), published: newPublished(), copies: newCopies(opts.CopyPatience), keepers: map[string]*keeper{}}
+	s := &Service{opts: opts, tag: nodeTag(opts.NodeID), published: newPublished(), copies: newCopies(opts.CopyPatience), keepers: map[string]*keeper{}, stopping: make(chan struct{})}
 	var err error
 	if s.kubelet, err = safepath.OpenRoot(opts.KubeletDir); err != nil {
 		return nil, fmt.Errorf("kubelet directory: %w; set kubeletDir to the kubelet's --root-dir", err)

@@ -44,6 +44,9 @@ func (w *world) limitFaults(v view) []string {
 	}
 	var out []string
 	for id, s := range v.Volumes {
+		if isImage(w.item(id)) {
+			continue
+		}
 		if s.Origin == "" && !s.Enforced {
 			out = append(out, fmt.Sprintf("volume %s is not enforced", id))
 		}

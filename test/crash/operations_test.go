@@ -38,7 +38,7 @@ const (
 )
 
 func operations() []operation {
-	return []operation{{
+	all := []operation{{
 		name: "create", steps: building(),
 		run:        func(w *world, id string) error { return w.create(id, small) },
 		effect:     func(w *world, v view, id string) { v.Volumes[id] = w.volume(small, nil) },
@@ -169,6 +169,7 @@ func operations() []operation {
 		}},
 		repeatable: true,
 	}}
+	return append(all, imageOperations()...)
 }
 
 // building are the steps of all that is built in staging/.

@@ -39,6 +39,15 @@ func (w *world) faults(ctx context.Context) []string {
 			bad("%s is mounted and no volume", id)
 		}
 	}
+	if devices, err := w.devices(); err != nil {
+		bad("devices: %v", err)
+	} else {
+		for id, count := range devices {
+			if count != 1 || v.Mounts[id] == 0 {
+				bad("%d loop devices are attached for %s, which is mounted %d times", count, id, v.Mounts[id])
+			}
+		}
+	}
 	if w.fs.kind == "btrfs" {
 		out = append(out, w.limitFaults(v)...)
 	}

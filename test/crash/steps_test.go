@@ -12,6 +12,7 @@ import (
 func TestSteps(t *testing.T) {
 	for _, kind := range kinds() {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			fs := newFilesystem(t, kind)
 			w := newWorld(t, fs, nil)
 			found := map[string]int{}

@@ -3,6 +3,7 @@ package crash
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ type view struct {
 	Volumes map[string]seen
 	// Snapshots are seen with the files of their volumes.
 	Snapshots map[string]seen
+	Groups    map[string]int // members
 	Trash     map[string]int // entries of a volume or snapshot
 	Mounts    map[string]int // layers on a volume's target
 	Staging   []string
@@ -39,6 +41,7 @@ type record struct {
 	Enforced bool   `json:"enforced"`
 	Origin   string `json:"origin"`
 	From     struct{ Snapshot, Volume string }
+	Group    *struct{ Members int }
 	Snapshot *struct {
 		Of   string `json:"of"`
 		Held int64  `json:"held"`
@@ -48,7 +51,7 @@ type record struct {
 const attribute = "trusted.hostvol"
 
 func (w *world) view() (view, error) {
-	v := view{Volumes: map[string]seen{}, Snapshots: map[string]seen{}, Trash: map[string]int{}, Mounts: map[string]int{}}
+	v := view{Volumes: map[string]seen{}, Snapshots: map[string]seen{}, Groups: map[string]int{}, Trash: map[string]int{}, Mounts: map[string]int{}}
 	for _, id := range names(filepath.Join(w.pool, "volumes")) {
 		s, err := w.see(w.item(id), id)
 		if err != nil {
@@ -57,11 +60,25 @@ func (w *world) view() (view, error) {
 		v.Volumes[id] = s
 	}
 	for _, id := range names(filepath.Join(w.pool, "snapshots")) {
-		s, err := w.see(filepath.Join(w.pool, "snapshots", id), id)
-		if err != nil {
-			return v, fmt.Errorf("snapshot %s: %w", id, err)
+		at := filepath.Join(w.pool, "snapshots", id)
+		members := map[string]string{id: at}
+		if r, err := readRecord(at, id); err == nil && r.Group != nil {
+			delete(members, id)
+			for _, member := range names(at) {
+				members[member] = filepath.Join(at, member)
+			}
+			v.Groups[id] = len(members)
+			if len(members) != r.Group.Members {
+				return v, fmt.Errorf("group %s has %d members, its record says %d", id, len(members), r.Group.Members)
+			}
 		}
-		v.Snapshots[id] = s
+		for id, at := range members {
+			s, err := w.see(at, id)
+			if err != nil {
+				return v, fmt.Errorf("snapshot %s: %w", id, err)
+			}
+			v.Snapshots[id] = s
+		}
 	}
 	for _, name := range names(filepath.Join(w.pool, "trash")) {
 		id, _, _ := strings.Cut(name, "@")
@@ -75,7 +92,7 @@ func (w *world) view() (view, error) {
 	for _, m := range mounts {
 		id := filepath.Base(m.point)
 		v.Mounts[id]++
-		if want := filepath.Join(w.inFilesystem(id), "data"); m.root != want {
+		if want := filepath.Join(w.inFilesystem(id), "data"); !isImage(w.item(id)) && m.root != want {
 			return v, fmt.Errorf("%s shows %s, not %s", m.point, m.root, want)
 		}
 	}
@@ -92,21 +109,60 @@ func (w *world) inFilesystem(id string) string {
 }
 
 func (w *world) see(item, id string) (seen, error) {
-	buffer := make([]byte, 4096)
-	n, err := unix.Lgetxattr(item, attribute, buffer)
+	r, err := readRecord(item, id)
 	if err != nil {
-		return seen{}, fmt.Errorf("record: %w", err)
+		return seen{}, err
 	}
-	var r record
-	if err := json.Unmarshal(buffer[:n], &r); err != nil || r.ID != id {
-		return seen{}, fmt.Errorf("record %s: %w", buffer[:n], err)
-	}
-	content, err := files(filepath.Join(item, "data"))
+	content, err := contentOf(item)
 	s := seen{Bytes: r.Bytes, Enforced: r.Enforced, Origin: r.Origin, From: r.From.Snapshot + r.From.Volume, Files: content}
 	if r.Snapshot != nil {
 		s.Of = r.Snapshot.Of
 	}
 	return s, err
+}
+
+func readRecord(item, id string) (record, error) {
+	buffer := make([]byte, 4096)
+	n, err := unix.Lgetxattr(item, attribute, buffer)
+	if err != nil {
+		return record{}, fmt.Errorf("record: %w", err)
+	}
+	var r record
+	if err := json.Unmarshal(buffer[:n], &r); err != nil || r.ID != id {
+		return record{}, fmt.Errorf("record %s: %w", buffer[:n], err)
+	}
+	return r, nil
+}
+
+// contentOf is what an item holds: its files, or the size and the beginning of its image.
+func contentOf(item string) (map[string]string, error) {
+	if !isImage(item) {
+		return files(filepath.Join(item, "data"))
+	}
+	f, err := os.Open(filepath.Join(item, "image"))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	head := make([]byte, 512)
+	if _, err := io.ReadFull(f, head); err != nil {
+		return nil, err
+	}
+	return imageOf(info.Size(), strings.TrimRight(string(head), "\x00")), nil
+}
+
+// imageOf is what contentOf tells of an image.
+func imageOf(bytes int64, head string) map[string]string {
+	return map[string]string{"size": fmt.Sprint(bytes), "head": head}
+}
+
+func isImage(item string) bool {
+	_, err := os.Lstat(filepath.Join(item, "image"))
+	return err == nil
 }
 
 // files reads a whole tree.

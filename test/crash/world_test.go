@@ -151,7 +151,7 @@ func (w *world) close(t *testing.T) {
 	for i := len(mounts) - 1; err == nil && i >= 0; i-- {
 		err = unix.Unmount(mounts[i].point, unix.UMOUNT_NOFOLLOW)
 	}
-	if err != nil {
+	if err := errors.Join(err, w.detachAll()); err != nil {
 		t.Error(err)
 	}
 }

@@ -18,6 +18,7 @@ func (w *walk) controller() csi.ControllerClient { return csi.NewControllerClien
 func (w *walk) node() csi.NodeClient             { return csi.NewNodeClient(w.daemon.Conn()) }
 
 func (w *walk) target() string { return filepath.Join(w.daemon.KubeletDir(), "pod-1") }
+func (w *walk) device() string { return filepath.Join(w.daemon.KubeletDir(), "pod-3-device") }
 func (w *walk) second() string { return filepath.Join(w.daemon.KubeletDir(), "pod-2") }
 func (w *walk) onDisk() string { return filepath.Join(w.pool, "volumes", w.volumeID) }
 
@@ -27,6 +28,18 @@ func capability() *csi.VolumeCapability {
 		AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{}},
 		AccessMode: &csi.VolumeCapability_AccessMode{Mode: csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER},
 	}
+}
+
+func blockCapability() *csi.VolumeCapability {
+	c := capability()
+	c.AccessType = &csi.VolumeCapability_Block{Block: &csi.VolumeCapability_BlockVolume{}}
+	return c
+}
+
+func (w *walk) publishAs(ctx context.Context, id, target string, c *csi.VolumeCapability) error {
+	defer w.show.clock()()
+	_, err := w.node().NodePublishVolume(ctx, &csi.NodePublishVolumeRequest{VolumeId: id, TargetPath: target, VolumeCapability: c})
+	return err
 }
 
 func (w *walk) nodePublish(ctx context.Context, target string, readonly bool) error {
@@ -42,8 +55,12 @@ func (w *walk) nodePublish(ctx context.Context, target string, readonly bool) er
 }
 
 func (w *walk) nodeUnpublish(ctx context.Context, target string) error {
+	return w.unpublishFrom(ctx, w.volumeID, target)
+}
+
+func (w *walk) unpublishFrom(ctx context.Context, id, target string) error {
 	stop := w.show.clock()
-	_, err := w.node().NodeUnpublishVolume(ctx, &csi.NodeUnpublishVolumeRequest{VolumeId: w.volumeID, TargetPath: target})
+	_, err := w.node().NodeUnpublishVolume(ctx, &csi.NodeUnpublishVolumeRequest{VolumeId: id, TargetPath: target})
 	stop()
 	if err != nil {
 		return err
@@ -71,7 +88,10 @@ func (w *walk) abandon() error {
 	if w.daemon == nil {
 		return nil
 	}
-	for _, target := range []string{w.target(), w.second()} {
+	if _, err := os.Lstat(w.device()); err == nil { // else the loop device would stay
+		_ = w.unpublishFrom(context.Background(), blockName, w.device())
+	}
+	for _, target := range []string{w.target(), w.second(), w.device()} {
 		for unix.Unmount(target, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH) == nil {
 			w.show.note("unmounted " + target)
 		}

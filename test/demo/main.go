@@ -78,7 +78,7 @@ func findBinary(ctx context.Context, binary string) (string, error) {
 // preparePool makes the directory of the pool: on btrfs over a loop device, where the kernel enforces sizes, or
 // else in the scratch directory, and says why. The function it returns removes the file system.
 func (w *walk) preparePool() func() error {
-	mountpoint, cleanup, err := daemon.LoopFS(w.dir, "btrfs", 512)
+	mountpoint, cleanup, err := daemon.LoopFS(w.dir, "btrfs", 2048)
 	if err == nil {
 		w.enforced = true
 		w.pool = filepath.Join(mountpoint, "pool")

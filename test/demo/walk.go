@@ -29,9 +29,10 @@ type walk struct {
 	pool     string
 	enforced bool // the pool's file system can hold a volume to its size
 
-	daemon   *daemon.Daemon
-	volumeID string
-	context  map[string]string
+	daemon     *daemon.Daemon
+	volumeID   string
+	snapshotID string
+	context    map[string]string
 }
 
 func (w *walk) steps() []step {
@@ -51,6 +52,12 @@ func (w *walk) steps() []step {
 		{title: "Look into the trash", do: w.trash},
 		{title: "Restore it from the trash", do: w.restore},
 		{title: "Publish the restored volume", do: w.publishAgain},
+		{title: "Take a snapshot, and change the volume", do: w.snapshot},
+		{title: "Make a larger volume of the snapshot", do: w.restoreSnapshot},
+		{title: "Delete both", do: w.removeCopies},
+		{title: "Create a raw block volume, and publish it", do: w.block},
+		{title: "Write to the device", do: w.writeBlock},
+		{title: "Unpublish and delete it", do: w.removeBlock},
 		{title: "Clean up and check the pool", do: w.finish},
 	}
 }
@@ -252,7 +259,8 @@ func (w *walk) finish(ctx context.Context) (asked, happened string, err error) {
 	if err := w.delete(ctx); err != nil {
 		return asked, "", err
 	}
-	if _, err := w.admin(ctx, "trash", "purge", w.volumeID); err != nil {
+	purged, err := w.purgeAll(ctx)
+	if err != nil {
 		return asked, "", err
 	}
 	report, err := w.admin(ctx, "check")
@@ -260,5 +268,5 @@ func (w *walk) finish(ctx context.Context) (asked, happened string, err error) {
 		return asked, "", err
 	}
 	defer w.show.clock()()
-	return asked, report + "the daemon ended with status 0", w.daemon.Stop()
+	return asked, purged + "\n" + report + "the daemon ended with status 0", w.daemon.Stop()
 }

@@ -521,3 +521,33 @@ func TestStagedImages(t *testing.T) {
 	must(t, unstage())
 	count(0, fmt.Sprint("unstaged"))
 }
+
+// A growth for which the pool has no room is told, and the volume is used as it is until there is.
+func TestAGrowthThatDoesNotFit(t *testing.T) {
+	n := newNode(t)
+	n.pool = n.filesystem("xfs", 1024)
+	n.start("--config", writeConfig(t, fmt.Sprintf("pools: [{name: default, path: %s, create: true, overcommit: 4}]", n.pool)))
+	use := manyRaw()
+	n.volume("vol", with("allocation", "thick"), as(use), bytes(16*mib))
+	want(t, n.expand("vol", 3*gib), codes.ResourceExhausted)
+	if got := n.reasons("vol"); !slices.Contains(got, "GrowthPending") {
+		t.Errorf("%v", got)
+	}
+	target := n.mounted("vol", "pod", usedAs(use))
+	if size, err := sizeOf(target); err != nil || size < 16*mib {
+		t.Errorf("%d %v", size, err)
+	}
+	must(t, n.unpublish("vol", target))
+	n.restart()
+	n.mounted("vol", "pod", usedAs(use))
+	n.faulty = true
+}
+
+func sizeOf(path string) (int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return f.Seek(0, io.SeekEnd)
+}

@@ -3,6 +3,7 @@ package directory
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/host/mount"
@@ -46,6 +47,11 @@ func (e *Engine) Attached(ctx context.Context, item *safepath.Dir, v engine.Volu
 // Devices implements engine.Engine.
 func (e *Engine) Devices(context.Context, *safepath.Dir, engine.Volume) ([]string, error) {
 	return nil, nil
+}
+
+// Blocks implements engine.Engine.
+func (e *Engine) Blocks(*safepath.Dir, engine.Volume) (*os.File, error) {
+	return nil, fmt.Errorf("%w: a directory is no disk", engine.ErrForm)
 }
 
 // Detach implements engine.Engine.

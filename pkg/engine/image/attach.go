@@ -30,7 +30,7 @@ func (e *Engine) Attach(ctx context.Context, item *safepath.Dir, v engine.Volume
 		return nil, err
 	}
 	defer image.Close() //nolint:errcheck // the device holds it
-	if err := whole(image, v); err != nil {
+	if v.Bytes, err = usable(item, image, v); err != nil {
 		return nil, err
 	}
 	id, err := imagefile.Identity(image)
@@ -69,13 +69,24 @@ func open(item *safepath.Dir, readOnly bool) (image *os.File, writable bool, err
 	return image, true, err
 }
 
-// whole refuses an image that has lost its end.
-func whole(image *os.File, v engine.Volume) error {
-	info, err := image.Stat()
-	if err == nil && (!info.Mode().IsRegular() || info.Size() < v.Bytes) {
-		err = fmt.Errorf("%s has %d bytes, the volume's size is %d; it is not used, restore it from a snapshot or a backup", image.Name(), info.Size(), v.Bytes)
+// usable refuses an image that has lost its end, and tells its size. One that was
+// to grow and could not, since its pool is full, is used as it is.
+func usable(item *safepath.Dir, image *os.File, v engine.Volume) (bytes int64, err error) {
+	had, err := notedSize(item)
+	if err != nil {
+		return 0, err
 	}
-	return err
+	info, err := image.Stat()
+	if err != nil {
+		return 0, err
+	}
+	if !info.Mode().IsRegular() || info.Size() < had {
+		return 0, fmt.Errorf("%w: %s has %d bytes, it had %d; restore it from a snapshot or a backup", engine.ErrUnusable, image.Name(), info.Size(), had)
+	}
+	if info.Size() >= v.Bytes || enlarge(item, image, v) == nil {
+		return v.Bytes, nil
+	}
+	return info.Size(), nil
 }
 
 // device finds the attached device that suits, or attaches one. The caller closes

@@ -49,12 +49,16 @@ func (e *Engine) Snapshot(ctx context.Context, item *safepath.Dir, from engine.S
 
 // fill makes the image of a volume that starts with content. A thick one shares
 // nothing: what it overwrites would need new space.
-func (e *Engine) fill(ctx context.Context, image *os.File, v engine.Volume, from engine.Source) error {
+func (e *Engine) fill(ctx context.Context, item *safepath.Dir, image *os.File, v engine.Volume, from engine.Source) error {
 	how := clone.Auto
 	if v.Thick {
 		how = clone.Never
 	}
-	if _, err := e.copy(ctx, image, from, how); err != nil {
+	shared, err := e.copy(ctx, image, from, how)
+	if err == nil && shared {
+		err = markShared(item)
+	}
+	if err != nil {
 		return err
 	}
 	info, err := image.Stat()
@@ -68,6 +72,23 @@ func (e *Engine) fill(ctx context.Context, image *os.File, v engine.Volume, from
 		return err
 	}
 	return filesystem.NewIdentity(ctx, imagefile.Path(image), v.FSType)
+}
+
+// sharedNote is the attribute of an item whose image has shared blocks with
+// another: what overwrites them takes new space. It is not taken back, since to
+// tell whether any are still shared takes a look at all of them.
+const sharedNote = "trusted.hostvol.shared"
+
+func markShared(item *safepath.Dir) error {
+	if isShared(item) {
+		return nil
+	}
+	return item.SetAttribute(sharedNote, []byte("1"))
+}
+
+func isShared(item *safepath.Dir) bool {
+	_, err := item.Attribute(sharedNote, len("1"))
+	return err == nil
 }
 
 // copy copies the image of a source, when its turn has come, and tells whether the
@@ -99,6 +120,9 @@ func (e *Engine) copy(ctx context.Context, image *os.File, from engine.Source, h
 	}})
 	if err == nil && from.Taken != nil {
 		err = from.Taken()
+	}
+	if err == nil && shared {
+		err = markShared(from.Item)
 	}
 	if errors.Is(err, clone.ErrNoReflink) {
 		err = fmt.Errorf("%w; unpublish it first, or use a pool on XFS or btrfs: %w", engine.ErrLive, err)

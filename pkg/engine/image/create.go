@@ -25,7 +25,7 @@ func (e *Engine) Create(ctx context.Context, item *safepath.Dir, spec engine.Spe
 	imagefile.InPlace(image)
 	switch {
 	case from != nil:
-		err = e.fill(ctx, image, v, *from)
+		err = e.fill(ctx, item, image, v, *from)
 	case v.FSType != "":
 		err = e.format(ctx, image, v, spec)
 	default:
@@ -36,6 +36,9 @@ func (e *Engine) Create(ctx context.Context, item *safepath.Dir, spec engine.Spe
 	}
 	if err == nil && (from != nil || v.FSType != "" || v.Thick) {
 		err = image.Sync()
+	}
+	if err == nil {
+		err = noteSize(item, v.Bytes)
 	}
 	return v, err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/host/filesystem"
@@ -22,7 +23,7 @@ func (e *Engine) Apply(_ context.Context, item *safepath.Dir, v engine.Volume) e
 		return err
 	}
 	defer image.Close() //nolint:errcheck // synced below
-	if err := enlarge(image, v); err != nil {
+	if err := enlarge(item, image, v); err != nil {
 		return err
 	}
 	_, found, err := e.devices.attached(image)
@@ -39,7 +40,7 @@ func (e *Engine) Apply(_ context.Context, item *safepath.Dir, v engine.Volume) e
 }
 
 // enlarge makes a shorter file as large as the volume, durably.
-func enlarge(image *os.File, v engine.Volume) error {
+func enlarge(item *safepath.Dir, image *os.File, v engine.Volume) error {
 	info, err := image.Stat()
 	if err != nil || info.Size() >= v.Bytes {
 		return err
@@ -49,7 +50,27 @@ func enlarge(image *os.File, v engine.Volume) error {
 	} else {
 		err = imagefile.Resize(image, v.Bytes)
 	}
-	return errors.Join(err, image.Sync())
+	if err := errors.Join(err, image.Sync()); err != nil {
+		return err
+	}
+	return noteSize(item, v.Bytes)
+}
+
+// sizeNote is the attribute of an item that tells the size which its image has
+// reached, durably. A shorter image has lost its end; one that is as long, and
+// shorter than the volume, was to grow and could not yet.
+const sizeNote = "trusted.hostvol.size"
+
+func noteSize(item *safepath.Dir, bytes int64) error {
+	return item.SetAttribute(sizeNote, strconv.AppendInt(nil, bytes, 10))
+}
+
+func notedSize(item *safepath.Dir) (int64, error) {
+	text, err := item.Attribute(sizeNote, len("-9223372036854775808"))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(string(text), 10, 64)
 }
 
 func (e *Engine) growDevice(image *os.File, device held, v engine.Volume) error {

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/hostvol/hostvol/pkg/engine"
+	"github.com/hostvol/hostvol/pkg/host/errno"
 	"github.com/hostvol/hostvol/pkg/host/imagefile"
 	"github.com/hostvol/hostvol/pkg/host/mount"
 	"github.com/hostvol/hostvol/pkg/host/safepath"
@@ -24,8 +25,13 @@ func (e *Engine) Usage(_ context.Context, item *safepath.Dir, v engine.Volume) (
 	if err != nil {
 		return engine.Usage{}, err
 	}
+	var shared int64
+	if isShared(item) {
+		shared = used // at most
+	}
 	return engine.Usage{
-		BytesTotal: v.Bytes, BytesUsed: used, BytesAvailable: max(0, v.Bytes-used),
+		BytesShared: shared,
+		BytesTotal:  v.Bytes, BytesUsed: used, BytesAvailable: max(0, v.Bytes-used),
 		InodesTotal: -1, InodesUsed: -1, InodesAvailable: -1, Own: true,
 	}, nil
 }
@@ -47,18 +53,28 @@ func (e *Engine) Inspect(_ context.Context, item *safepath.Dir, v engine.Volume,
 	if err != nil {
 		return nil, err
 	}
-	if info.Size() < v.Bytes {
-		return []engine.Problem{{
-			Reason: engine.ImageShort, Lost: true,
-			Message: fmt.Sprintf("the volume's image has %d bytes, its size is %d; restore it from a snapshot or a backup", info.Size(), v.Bytes),
-		}}, nil
-	}
-	id, found, err := e.devices.attached(image)
+	had, err := sizeOf(item)
 	if err != nil {
 		return nil, err
 	}
-	defer closeAll(found)
+	if info.Size() < had {
+		return []engine.Problem{{
+			Reason: engine.ImageShort, Lost: true,
+			Message: fmt.Sprintf("the volume's image has %d bytes, it had %d; restore it from a snapshot or a backup", info.Size(), had),
+		}}, nil
+	}
 	var problems []engine.Problem
+	if info.Size() < v.Bytes {
+		problems = append(problems, engine.Problem{
+			Reason:  engine.GrowthPending,
+			Message: fmt.Sprintf("the volume's image has %d bytes and is to grow to %d; make room in the pool, then ask for the size again or publish the volume anew", info.Size(), v.Bytes),
+		})
+	}
+	id, found, err := e.devices.attached(image)
+	if err != nil {
+		return problems, err
+	}
+	defer closeAll(found)
 	e.mu.Lock()
 	if why := e.stuck[id]; why != nil {
 		problems = append(problems, engine.Problem{Reason: engine.Frozen, Unusable: true, Message: fmt.Sprintf("the volume's filesystem was left frozen and could not be thawed: %v", why)})
@@ -72,6 +88,15 @@ func (e *Engine) Inspect(_ context.Context, item *safepath.Dir, v engine.Volume,
 		problems = append(problems, found...)
 	}
 	return problems, nil
+}
+
+// sizeOf is the least size that an image must have. Snapshots have no note.
+func sizeOf(item *safepath.Dir) (int64, error) {
+	had, err := notedSize(item)
+	if errno.NoAttribute(err) {
+		return 0, nil
+	}
+	return had, err
 }
 
 // inspectMounted finds a filesystem that the kernel has stopped writing to.

@@ -63,8 +63,10 @@ func Format(ctx context.Context, file *os.File, kind string, options []string) e
 	}
 	m := programs(ctx)
 	// Fails, too, when blkid finds something: then it would not format, but check.
-	if found, err := m.GetDiskFormat(imagefile.Path(file)); err != nil || found != "" {
-		return fmt.Errorf("make %s in %s: %w: blkid finds %q: %w", kind, file.Name(), ErrNotBlank, found, err)
+	if found, err := m.GetDiskFormat(imagefile.Path(file)); err != nil {
+		return fmt.Errorf("make %s in %s: look at it with blkid: %w", kind, file.Name(), err)
+	} else if found != "" {
+		return fmt.Errorf("make %s in %s: %w: blkid finds %q", kind, file.Name(), ErrNotBlank, found)
 	}
 	if err := m.FormatAndMountSensitiveWithFormatOptions(imagefile.Path(file), "nowhere", kind, nil, nil, options); err != nil {
 		return fmt.Errorf("make %s in %s: %w", kind, file.Name(), err)
