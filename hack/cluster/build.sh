@@ -28,14 +28,33 @@ once() {
 # Unpacked and not installed: no daemon starts, nothing outside $store changes.
 fetch_debian() {
 	say "containerd, runc, CNI plugins and busybox from Debian"
-	rm -rf "$store/debian"
-	mkdir -p "$store/debian/packages" "$debian"
-	cd "$store/debian/packages"
-	apt-get download -qq containerd runc containernetworking-plugins busybox-static >/dev/null 2>&1 ||
-		{ apt-get update -qq && apt-get download -qq containerd runc containernetworking-plugins busybox-static; }
-	local package
-	for package in *.deb; do dpkg -x "$package" "$debian"; done
+	rm -rf "$debian"
+	unpack "$debian" containerd runc containernetworking-plugins busybox-static
 }
+
+# The driver's programs, as the Dockerfile has them. On a Debian where nothing is installed, all that they depend on is
+# to be installed; what is no library, such as xfsprogs' Python, they do not need to run.
+fetch_programs() {
+	say "programs of the driver's image from Debian"
+	rm -rf "$store/base" "$programs"
+	local wanted=(btrfs-progs e2fsprogs util-linux xfsprogs) all
+	all=$(apt-get -qq update && apt-get -s -o Dir::State::status=/dev/null install --no-install-recommends "${wanted[@]}") 2>/dev/null
+	mapfile -t all < <(awk '$1 == "Inst" && $2 ~ /^lib/ { print $2 }' <<<"$all")
+	unpack "$store/base" "${wanted[@]}" "${all[@]}"
+	"$repository/hack/programs.sh" "$store/base" "$programs"
+}
+
+# unpack DIRECTORY PACKAGE…
+unpack() (
+	packages=$1.packages
+	rm -rf "$packages"
+	mkdir -p "$packages" "$1"
+	cd "$packages"
+	apt-get download -qq "${@:2}" >/dev/null 2>&1 ||
+		{ apt-get update -qq && apt-get download -qq "${@:2}"; }
+	for package in *.deb; do dpkg -x "$package" "$1"; done
+	rm -rf "$packages"
+)
 
 build_kubernetes() {
 	say "Kubernetes $KUBERNETES_VERSION (with an empty build cache 8 to 12 minutes on two processors)"
@@ -89,7 +108,7 @@ pack_busybox() {
 		-dir /tmp -dir /proc -dir /sys -dir /dev -dir /root
 }
 
-# driver_image [SOURCE] [TAG]: the driver of a source tree, as the Dockerfile lays it out.
+# driver_image [SOURCE] [TAG]: the driver of a source tree with its programs, as the Dockerfile lays them out.
 driver_image() {
 	local source=${1:-${HOSTVOL_SOURCE:-$repository}} ref=$HOSTVOL_IMAGE
 	[ -z "${2:-}" ] || ref=${ref%:*}:$2
@@ -97,7 +116,7 @@ driver_image() {
 	go -C "$source" build -trimpath -ldflags "-s -w -X github.com/hostvol/hostvol/pkg/version.Version=$version" \
 		-o "$bin/hostvol" ./cmd/hostvol
 	mkdir -p "$images"
-	"$bin/pack" -o "$images/hostvol-$version.tar" -ref "$ref" -entrypoint /hostvol -file "/hostvol=$bin/hostvol"
+	"$bin/pack" -o "$images/hostvol-$version.tar" -ref "$ref" -entrypoint /hostvol -tree "$programs" -file "/hostvol=$bin/hostvol"
 	echo "$images/hostvol-$version.tar"
 }
 
@@ -109,6 +128,9 @@ same() {
 }
 
 mkdir -p "$bin"
+# What the driver's image needs, also where it is made alone; its archive alone is to be printed then.
+once tools "$here/tools/go.sum" "$here"/tools/*/*.go -- build_tools >&2
+once programs "$here/build.sh" "$repository/hack/programs.sh" -- fetch_programs >&2
 if [ "${1:-}" = driver ]; then
 	driver_image "${@:2}"
 	exit
@@ -122,7 +144,6 @@ same $csi/external-snapshotter/v8 sidecars "${CSI_SNAPSHOTTER_IMAGE##*:}"
 same $csi/external-snapshotter/v8 sidecars "${SNAPSHOT_CONTROLLER_IMAGE##*:}"
 
 once debian "$here/build.sh" -- fetch_debian
-once tools "$here/tools/go.sum" "$here"/tools/*/*.go -- build_tools
 once kubernetes "$here/kube/go.mod" "$here/kube/go.sum" "$here/kube/main.go" -- build_kubernetes
 once sidecars "$here/sidecars/go.mod" "$here/sidecars/go.sum" -- build_sidecars
 once images "$store"/{debian,tools,sidecars}.sum "$here/build.sh" "$repository/hack/versions.env" -- pack_images

@@ -19,6 +19,7 @@ esac
 bin=$store/bin
 images=$store/images
 debian=$store/debian/root
+programs=$store/programs # of the driver's image
 run=$store/run
 
 nodes=${NODES:-3}

@@ -31,6 +31,7 @@ make_root() {
 	mount -o loop "$home/disk.img" "$tree/var/lib/hostvol"
 	btrfs quota enable "$tree/var/lib/hostvol"
 	mount -o loop "$home/second.img" "$tree/mnt/second"
+	stat -c %Hd:%Ld "$tree/var/lib/hostvol" "$tree/mnt/second" >"$home/devices" # for node.sh
 	cd "$tree"
 	pivot_root . .
 	umount -l .

@@ -53,11 +53,31 @@ stop() {
 		until_true 60 test ! -e "/proc/$child" || fail "the processes of node $node do not end"
 	fi
 	remove_cgroups "$node"
+	detach_loops "$node"
 	for disk in disk second; do # the kernel lets go of them in its own time
 		until_true 30 not_attached "$run/$node/$disk.img" || fail "the loop device of $disk.img of node $node stays"
 	done
 }
 not_attached() { [ -z "$(losetup -j "$1" 2>/dev/null)" ]; }
+
+# detach_loops NODE: the kernel is the machine's and lives on, and with it the loop devices of images on the node's
+# disks, and those that the kubelet has put on them as a lock. A reboot would forget them.
+detach_loops() {
+	local device disk of number
+	local -a all
+	[ -s "$run/$1/devices" ] || return 0
+	mapfile -t all < <(losetup -nO NAME,BACK-MAJ:MIN,BACK-INO)
+	while read -r disk; do
+		for device in "${all[@]}"; do
+			read -r device of _ <<<"$device"
+			[ "$of" = "$disk" ] || continue
+			number=$(stat -c %i "$device")
+			while read -r lock; do losetup -d "$lock"; done \
+				< <(printf '%s\n' "${all[@]}" | awk -v of="$(stat -c %Hd:%Ld "$device")" -v number="$number" '$2 == of && $3 == number { print $1 }')
+			losetup -d "$device"
+		done
+	done <"$run/$1/devices"
+}
 
 # remove_cgroups NODE: they outlive the processes.
 remove_cgroups() {

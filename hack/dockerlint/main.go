@@ -136,7 +136,7 @@ func (r *report) final(stage instructions.Stage) {
 	for _, command := range stage.Commands {
 		switch c := command.(type) {
 		case *instructions.RunCommand:
-			r.fault(c.Location(), "RUN in the final stage: its base has no shell")
+			r.fault(c.Location(), "RUN in the final stage: it has no shell")
 		case *instructions.EntrypointCommand:
 			entrypoint = true
 			if c.PrependShell {

@@ -46,6 +46,12 @@ func WithMode(mode corev1.PersistentVolumeAccessMode) func(*corev1.PersistentVol
 	}
 }
 
+// AsBlock makes a claim ask for a raw block device.
+func AsBlock(c *corev1.PersistentVolumeClaim) {
+	mode := corev1.PersistentVolumeBlock
+	c.Spec.VolumeMode = &mode
+}
+
 // From makes a claim's volume of another claim (kind PersistentVolumeClaim) or
 // of a snapshot (kind VolumeSnapshot).
 func From(kind, name string) func(*corev1.PersistentVolumeClaim) {

@@ -54,6 +54,25 @@ func WithClaim(claim, path string) func(*corev1.Pod) {
 	return WithVolume(claim, path, corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim}})
 }
 
+// WithDevice gives the pod a claim of volumeMode Block as a device.
+func WithDevice(claim, path string) func(*corev1.Pod) {
+	return func(p *corev1.Pod) {
+		p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: claim, VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim},
+		}})
+		c := &p.Spec.Containers[0]
+		c.VolumeDevices = append(c.VolumeDevices, corev1.VolumeDevice{Name: claim, DevicePath: path})
+	}
+}
+
+// OfGroup makes the pod run as that user, with that group for its volumes.
+func OfGroup(user, group int64) func(*corev1.Pod) {
+	return func(p *corev1.Pod) {
+		yes := true
+		p.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: &user, RunAsGroup: &user, RunAsNonRoot: &yes, FSGroup: &group}
+	}
+}
+
 // OnNode lets the scheduler choose that node only.
 func OnNode(node string) func(*corev1.Pod) {
 	return func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"kubernetes.io/hostname": node} }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -59,6 +60,27 @@ func (s *Story) goesWithTest(what string, remove func(context.Context) error) {
 		if err := remove(context.Background()); err != nil && !apierrors.IsNotFound(err) {
 			s.Errorf("remove %s: %v", what, err)
 		}
+	})
+}
+
+// Devices are the lines of losetup on a node about a volume's image, or about a
+// device that the kubelet has put upon it as a lock.
+func (s *Story) Devices(node, volume string) []string {
+	s.Helper()
+	var lines []string
+	for _, line := range strings.Split(Node(s, "exec", node, "losetup", "-nO", "NAME,BACK-FILE,SIZELIMIT,AUTOCLEAR"), "\n") {
+		if strings.Contains(line, volume) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// Detached waits until no device of a volume is left on a node.
+func (s *Story) Detached(node, volume string) {
+	s.Helper()
+	Eventually(s, 30*time.Second, "devices of "+volume+" detached", func(context.Context) string {
+		return strings.Join(s.Devices(node, volume), "\n")
 	})
 }
 

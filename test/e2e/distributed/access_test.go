@@ -85,10 +85,7 @@ func TestSubPath(t *testing.T) {
 func TestGroupOfAPodThatIsNotRoot(t *testing.T) {
 	s := begin(t)
 	s.Claim("data", "32Mi")
-	user, group, yes := int64(1000), int64(2000), true
-	s.Pod("writer", "data", func(p *corev1.Pod) {
-		p.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: &user, RunAsGroup: &user, RunAsNonRoot: &yes, FSGroup: &group}
-	})
+	s.Pod("writer", "data", cluster.OfGroup(1000, 2000))
 	s.Ready("writer")
 	s.In("writer", "echo hello >/data/file")
 	if got := s.In("writer", "stat -c '%u %g' /data/file && stat -c %g /data"); got != "1000 2000\n2000" {

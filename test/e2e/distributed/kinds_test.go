@@ -137,20 +137,6 @@ func TestPoolThatIsNowhere(t *testing.T) {
 	s.Event("did not have enough free storage", time.Minute)
 }
 
-// Raw block volumes are refused with the reason, not made as something else.
-func TestBlockIsRefused(t *testing.T) {
-	s := begin(t)
-	s.Claim("raw", "32Mi", func(c *corev1.PersistentVolumeClaim) {
-		mode := corev1.PersistentVolumeBlock
-		c.Spec.VolumeMode = &mode
-	})
-	s.Pod("writer", "", func(p *corev1.Pod) {
-		p.Spec.Volumes = []corev1.Volume{{Name: "raw", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "raw"}}}}
-		p.Spec.Containers[0].VolumeDevices = []corev1.VolumeDevice{{Name: "raw", DevicePath: "/dev/raw"}}
-	})
-	s.Event("raw block volumes", time.Minute)
-}
-
 // Inline volumes are off unless the administrator switches them on.
 func TestInlineVolumesAreOff(t *testing.T) {
 	s := begin(t)

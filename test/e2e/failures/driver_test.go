@@ -14,7 +14,7 @@ import (
 // are being made.
 func TestDriverKilled(t *testing.T) {
 	s := cluster.Begin(t, c)
-	w := startWriter(s, "writer")
+	w := startWriters(s)
 	const claims = 30
 	w.undisturbed(func() {
 		for i := range claims {
@@ -59,7 +59,7 @@ func onDisk(t *testing.T, s *cluster.Story) {
 // The pods of the driver are deleted, as an upgrade or an eviction does.
 func TestDriverPodsDeleted(t *testing.T) {
 	s := cluster.Begin(t, c)
-	w := startWriter(s, "writer")
+	w := startWriters(s)
 	w.undisturbed(func() {
 		if _, err := cluster.Kubectl("-n", cluster.System, "delete", "pods", "-l", "app.kubernetes.io/component=driver"); err != nil {
 			t.Fatal(err)
@@ -68,9 +68,7 @@ func TestDriverPodsDeleted(t *testing.T) {
 		s.Pod("more", "more")
 		s.Ready("more")
 	})
-	s.DeletePod("writer")
-	s.Pod("writer", "writer", cluster.Running(writing))
-	s.Ready("writer")
+	w.again()
 	twins(t, s)
 }
 
@@ -79,19 +77,15 @@ func TestDriverPodsDeleted(t *testing.T) {
 func TestUpgrade(t *testing.T) {
 	s := cluster.Begin(t, c)
 	installPrevious(t)
-	w := startWriter(s, "writer")
-	other := startWriter(s, "other", cluster.OnNode("n2"))
+	w := startWriters(s)
+	w = append(w, startWriter(s, "other", cluster.OnNode("n2")))
 	w.undisturbed(func() {
-		other.undisturbed(func() {
-			if err := cluster.Install("test/e2e/deploy/distributed"); err != nil {
-				t.Fatal(err)
-			}
-		})
+		if err := cluster.Install("test/e2e/deploy/distributed"); err != nil {
+			t.Fatal(err)
+		}
 	})
 	s.Grow("writer", "96Mi")
 	s.Capacity("writer", "96Mi", 2*time.Minute)
-	s.DeletePod("writer")
-	s.Pod("writer", "writer", cluster.Running(writing))
-	s.Ready("writer")
+	w.again()
 	twins(t, s)
 }

@@ -47,23 +47,27 @@ func TestNodeDiesAndComesBack(t *testing.T) {
 	s.Pod("idle", "idle", cluster.OnNode("n3"))
 	s.Ready("idle")
 	s.In("idle", "echo precious | dd of=/data/file conv=fsync")
+	own := startWriterOf(s, cluster.NewClaim("own", "64Mi", cluster.OfClass("hostvol-e2e-ext4")), cluster.OnNode("n3"))
+	raw := startWriterOf(s, cluster.NewClaim("raw", "32Mi", cluster.AsBlock), cluster.OnNode("n3"))
 	pv := s.Bound("writer", time.Minute)
 	unplug(t, "n3")
 	notReady(s, "n3")
 	cluster.Node(t, "start", "n3")
 	s.NodeReady("n3")
 	s.DriverPod("n3")
-	cluster.Eventually(t, 3*time.Minute, "writer writes again", func(context.Context) string {
-		out, err := s.TryIn("writer", "cat /tmp/count")
-		if err != nil || out == "" {
-			return "not yet"
-		}
-		return ""
-	})
+	for _, w := range []writer{w, own, raw} {
+		cluster.Eventually(t, 3*time.Minute, w.pod+" writes again", func(context.Context) string {
+			out, err := s.TryIn(w.pod, "cat /tmp/count")
+			if err != nil || out == "" {
+				return "not yet"
+			}
+			return ""
+		})
+		w.mount()
+	}
 	if found := strings.Join(volumes(s, "n3"), " "); !strings.Contains(found, pv.Name) {
 		t.Errorf("the node has %s", found)
 	}
-	w.mount()
 	s.ReadyWithin("idle", 2*time.Minute)
 	if got := s.In("idle", "cat /data/file"); got != "precious" {
 		t.Errorf("it reads %q", got)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hostvol/hostvol/test/e2e/cluster"
 )
@@ -16,14 +17,22 @@ import (
 type writer struct {
 	*cluster.Story
 	pod string
+	// what is a script that tells what the pod has of its volume: the line of its
+	// mount table, whose number changes when it is mounted anew, or its device.
+	what string
+	// start makes the pod.
+	start func()
 }
 
-// The longest pause is in hundredths of a second, as /proc/uptime counts them.
-const writing = `n=0 longest=0 last=
+// writing is what a writer runs, on the file or the device. The longest pause is
+// in hundredths of a second, as /proc/uptime counts them.
+func writing(to string) string {
+	return "to=" + to + `
+n=0 longest=0 last=
 trap exit TERM
 while :; do
 	n=$((n + 1))
-	{ echo $n | dd of=/data/last conv=fsync 2>/dev/null && [ "$(cat /data/last)" = $n ]; } || echo "write $n" >>/tmp/errors
+	{ echo $n | dd of=$to bs=512 conv=sync,fsync 2>/dev/null && [ "$(head -n 1 $to)" = $n ]; } || echo "write $n" >>/tmp/errors
 	read -r now _ </proc/uptime
 	now=${now%.*}${now#*.}
 	[ -z "$last" ] || [ $((now - last)) -le $longest ] || longest=$((now - last))
@@ -32,6 +41,7 @@ while :; do
 	echo $n >/tmp/count
 	sleep 0.05
 done`
+}
 
 // longestPause is more than a busy machine with a slow disk needs for a flush,
 // and less than a driver takes to be replaced.
@@ -39,27 +49,90 @@ const longestPause = 5 * time.Second
 
 func startWriter(s *cluster.Story, name string, change ...func(*corev1.Pod)) writer {
 	s.Helper()
-	s.Claim(name, "64Mi")
-	s.Pod(name, name, append([]func(*corev1.Pod){cluster.Running(writing)}, change...)...)
-	s.Ready(name)
-	return writer{s, name}
+	return startWriterOf(s, cluster.NewClaim(name, "64Mi"), change...)
+}
+
+// startWriterOf is startWriter for a claim that is not the usual one.
+func startWriterOf(s *cluster.Story, claim *corev1.PersistentVolumeClaim, change ...func(*corev1.Pod)) writer {
+	s.Helper()
+	if _, err := s.Kube.CoreV1().PersistentVolumeClaims(s.Namespace).Create(s.Context(), claim, metav1.CreateOptions{}); err != nil {
+		s.Fatal(err)
+	}
+	name := claim.Name
+	w := writer{Story: s, pod: name, what: "grep ' /data ' /proc/self/mountinfo"}
+	w.start = func() {
+		s.Helper()
+		s.Pod(name, name, append(change, cluster.Running(writing("/data/last")))...)
+		s.Ready(name)
+	}
+	if mode := claim.Spec.VolumeMode; mode != nil && *mode == corev1.PersistentVolumeBlock {
+		w.what = "stat -c '%t:%T' /dev/raw"
+		w.start = func() {
+			s.Helper()
+			s.Pod(name, "", append(change, cluster.WithDevice(name, "/dev/raw"), cluster.Running(writing("/dev/raw")))...)
+			s.Ready(name)
+		}
+	}
+	w.start()
+	return w
+}
+
+// again deletes the pod and makes it anew.
+func (w writer) again() {
+	w.Helper()
+	w.DeletePod(w.pod)
+	w.start()
+}
+
+// writers are one for each kind of volume.
+type writers []writer
+
+func startWriters(s *cluster.Story) writers {
+	s.Helper()
+	return writers{
+		startWriter(s, "writer"),
+		startWriterOf(s, cluster.NewClaim("own-filesystem", "320Mi", cluster.OfClass("hostvol-e2e-xfs"))),
+		startWriterOf(s, cluster.NewClaim("raw", "32Mi", cluster.AsBlock)),
+	}
+}
+
+// undisturbed is that of each.
+func (ws writers) undisturbed(disturbance func()) {
+	for _, w := range ws {
+		inner := disturbance
+		disturbance = func() { w.Helper(); w.undisturbed(inner) }
+	}
+	disturbance()
+}
+
+// again is that of each.
+func (ws writers) again() {
+	for _, w := range ws {
+		w.Helper()
+		w.again()
+	}
 }
 
 // count is how often it has written.
 func (w writer) count() int {
 	w.Helper()
-	n, err := strconv.Atoi(w.In(w.pod, "cat /tmp/count"))
+	return w.number("/tmp/count")
+}
+
+// number reads one that the pod notes, which is not there while it is written.
+func (w writer) number(file string) int {
+	w.Helper()
+	n, err := strconv.Atoi(w.In(w.pod, "until read -r n <"+file+"; do sleep 0.01; done; echo $n"))
 	if err != nil {
 		w.Fatal(err)
 	}
 	return n
 }
 
-// mount is the line of the volume in the pod's mount table: its number changes
-// when it is mounted anew.
+// mount tells what the pod has of its volume.
 func (w writer) mount() string {
 	w.Helper()
-	lines := w.In(w.pod, "grep ' /data ' /proc/self/mountinfo")
+	lines := w.In(w.pod, w.what)
 	if strings.Contains(lines, "\n") {
 		w.Errorf("the volume is mounted more than once in pod %s:\n%s", w.pod, lines)
 	}
@@ -74,7 +147,7 @@ func (w writer) undisturbed(disturbance func()) {
 	disturbance()
 	w.stillWrites(before)
 	if after := w.mount(); after != mount {
-		w.Errorf("pod %s had the mount\n%s\nand has now\n%s", w.pod, mount, after)
+		w.Errorf("pod %s had\n%s\nand has now\n%s", w.pod, mount, after)
 	}
 	if p := w.GetPod(w.pod); p.UID != uid || p.Status.ContainerStatuses[0].RestartCount != 0 {
 		w.Errorf("pod %s was started anew", w.pod)
@@ -89,11 +162,7 @@ func (w writer) stillWrites(before int) {
 	if errors := w.In(w.pod, "cat /tmp/errors 2>/dev/null || true"); errors != "" {
 		w.Errorf("pod %s met errors: %s", w.pod, errors)
 	}
-	pause, err := strconv.Atoi(w.In(w.pod, "cat /tmp/longest"))
-	if err != nil {
-		w.Fatal(err)
-	}
-	if longest := time.Duration(pause) * 10 * time.Millisecond; longest > longestPause {
+	if longest := time.Duration(w.number("/tmp/longest")) * 10 * time.Millisecond; longest > longestPause {
 		w.Errorf("pod %s once waited %s between two writes", w.pod, longest)
 	} else {
 		w.Logf("pod %s wrote %d times and never waited longer than %s", w.pod, w.count(), longest)

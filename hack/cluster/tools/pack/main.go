@@ -8,9 +8,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -27,29 +29,33 @@ func (l *list) String() string     { return strings.Join(*l, ",") }
 func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 
 func main() {
-	var files, links, dirs list
+	var c content
 	out := flag.String("o", "", "archive to write")
 	ref := flag.String("ref", "", "NAME:TAG of the image")
 	entrypoint := flag.String("entrypoint", "", "what the image runs, nothing if empty")
-	flag.Var(&files, "file", "PATH=FILE: an executable, may be repeated")
-	flag.Var(&links, "link", "PATH=TARGET: a symbolic link, may be repeated")
-	flag.Var(&dirs, "dir", "PATH: an empty directory, may be repeated")
+	flag.Var(&c.trees, "tree", "DIRECTORY: its files and directories, may be repeated")
+	flag.Var(&c.files, "file", "PATH=FILE: an executable, may be repeated")
+	flag.Var(&c.links, "link", "PATH=TARGET: a symbolic link, may be repeated")
+	flag.Var(&c.dirs, "dir", "PATH: an empty directory, may be repeated")
 	flag.Parse()
-	if err := pack(*out, *ref, *entrypoint, files, links, dirs); err != nil {
+	if err := pack(*out, *ref, *entrypoint, c); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func pack(out, ref, entrypoint string, files, links, dirs []string) error {
+// content is what an image is made of.
+type content struct{ trees, files, links, dirs list }
+
+func pack(out, ref, entrypoint string, c content) error {
 	tag, err := name.NewTag(ref)
 	if err != nil {
 		return err
 	}
-	content, err := layer(files, links, dirs)
+	data, err := layer(c)
 	if err != nil {
 		return err
 	}
-	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil })
+	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil })
 	if err != nil {
 		return err
 	}
@@ -79,15 +85,20 @@ func config(img v1.Image, entrypoint string) *v1.ConfigFile {
 }
 
 // layer is the archive of all entries, each with its parents before it.
-func layer(files, links, dirs []string) ([]byte, error) {
+func layer(c content) ([]byte, error) {
 	var b bytes.Buffer
 	w := &writer{Writer: tar.NewWriter(&b), have: map[string]bool{".": true, "/": true}}
-	for _, d := range dirs {
+	for _, t := range c.trees {
+		if err := w.tree(t); err != nil {
+			return nil, err
+		}
+	}
+	for _, d := range c.dirs {
 		if err := w.dir(clean(d)); err != nil {
 			return nil, err
 		}
 	}
-	for _, f := range files {
+	for _, f := range c.files {
 		p, source, _ := strings.Cut(f, "=")
 		data, err := os.ReadFile(source)
 		if err != nil {
@@ -97,7 +108,7 @@ func layer(files, links, dirs []string) ([]byte, error) {
 			return nil, err
 		}
 	}
-	for _, l := range links {
+	for _, l := range c.links {
 		p, target, _ := strings.Cut(l, "=")
 		if err := w.add(&tar.Header{Name: clean(p), Typeflag: tar.TypeSymlink, Linkname: target, Mode: 0o777}, nil); err != nil {
 			return nil, err
@@ -126,6 +137,34 @@ func (w *writer) dir(p string) error {
 		mode = 0o1777
 	}
 	return w.WriteHeader(&tar.Header{Name: p + "/", Typeflag: tar.TypeDir, Mode: mode})
+}
+
+// tree adds what lies below a directory. A symbolic link there is an error.
+func (w *writer) tree(root string) error {
+	return filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, file)
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			return w.dir(name)
+		}
+		if !entry.Type().IsRegular() {
+			return fmt.Errorf("%s is neither a file nor a directory", file)
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		return w.add(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: int64(info.Mode().Perm()), Size: int64(len(data))}, data)
+	})
 }
 
 func (w *writer) add(h *tar.Header, data []byte) error {
