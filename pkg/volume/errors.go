@@ -87,6 +87,7 @@ func classify(err error) error {
 		{is(engine.ErrForm), ErrInvalid},
 		{is(engine.ErrBusy), ErrBusy},
 		{is(engine.ErrLive), ErrState},
+		{is(engine.ErrLater), ErrState},
 		{is(engine.ErrThawed), ErrState},
 		{is(engine.ErrUnusable), ErrState},
 		{is(engine.ErrNotAtomic), ErrState},

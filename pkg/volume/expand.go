@@ -28,6 +28,14 @@ func (s *Service) Expand(ctx context.Context, handle string, size Range) (Volume
 	if size.Limit > 0 && rec.Bytes > size.Limit {
 		return Volume{}, kind(ErrOutOfRange, "volume %s has %d bytes, more than the limit of %d; a volume never shrinks", rec.ID, rec.Bytes, size.Limit)
 	}
+	if size.Required > rec.Bytes {
+		if size.Required, err = p.Engine(rec.Engine).Size(size.Required, rec.Form); err != nil {
+			return Volume{}, classify(err)
+		}
+		if size.Limit > 0 && size.Required > size.Limit {
+			return Volume{}, kind(ErrOutOfRange, "the limit of %d bytes is below the next size that volume %s can have, %d bytes", size.Limit, rec.ID, size.Required)
+		}
+	}
 	before := rec.Bytes
 	rec, err = p.Update(ctx, rec.ID, func(r pool.Record) pool.Record {
 		r.Bytes = max(r.Bytes, size.Required)

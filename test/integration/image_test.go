@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -528,6 +529,10 @@ func TestAGrowthThatDoesNotFit(t *testing.T) {
 	n.start("--config", writeConfig(t, fmt.Sprintf("pools: [{name: default, path: %s, create: true, overcommit: 4}]", n.pool)))
 	use := manyRaw()
 	n.volume("vol", with("allocation", "thick"), as(use), bytes(16*mib))
+	must(t, n.expand("vol", 16*mib+1))
+	if v, err := n.get("vol"); err != nil || v.GetCapacityBytes() != 16*mib+512 {
+		t.Errorf("%v %v", v, err)
+	}
 	want(t, n.expand("vol", 3*gib), codes.ResourceExhausted)
 	if got := n.reasons("vol"); !slices.Contains(got, "GrowthPending") {
 		t.Errorf("%v", got)

@@ -69,11 +69,21 @@ func Format(ctx context.Context, file *os.File, kind string, options []string) e
 	} else if found != "" {
 		return fmt.Errorf("make %s in %s: %w: blkid finds %q", kind, file.Name(), ErrNotBlank, found)
 	}
-	if err := m.FormatAndMountSensitiveWithFormatOptions(imagefile.Path(file), "nowhere", kind, nil, nil, options); err != nil {
-		return fmt.Errorf("make %s in %s: %w", kind, file.Name(), err)
+	for try := 1; ; try++ {
+		err := m.FormatAndMountSensitiveWithFormatOptions(imagefile.Path(file), "nowhere", kind, nil, nil, options)
+		if err == nil {
+			return nil
+		}
+		// mkfs.btrfs looks at all loop devices that are mounted, and fails, before it
+		// has written anything, when one goes meanwhile.
+		if kind != Btrfs || try == formatTries || ctx.Err() != nil || blank(file) != nil {
+			return fmt.Errorf("make %s in %s: %w", kind, file.Name(), err)
+		}
 	}
-	return nil
 }
+
+// formatTries is how often a filesystem is tried to be made.
+const formatTries = 3
 
 // blank proves that a file holds no data at all: not even zeros were written.
 func blank(file *os.File) error {
