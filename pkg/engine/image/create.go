@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -60,15 +61,16 @@ func (e *Engine) format(ctx context.Context, image *os.File, v engine.Volume, sp
 		return err
 	}
 	defer end()
-	device, err := loop.Attach(ctx, image, loop.Options{})
+	device, err := loop.Attach(ctx, image, loop.Options{NoDiscard: v.Thick})
 	if err != nil {
 		return err
 	}
 	err = root(device, v, spec)
-	if _, derr := loop.Detach(image, device); err == nil {
-		err = derr
+	lingering, derr := loop.Detach(image, device)
+	if lingering { // udev still looks at it; the first publication takes it back
+		e.devices.add(id, device)
 	}
-	return err
+	return errors.Join(err, derr)
 }
 
 // root sets what a volume's root directory is to be, which no mkfs does for all.
