@@ -2,6 +2,8 @@
 # test.sh PART…: builds tests that need a real kernel, and runs them in the virtual machine. Root. The parts:
 #
 #   quota  the unit tests of project quotas, on XFS and ext4
+#   loop   the unit tests of loop devices
+#   mount  the unit tests of mounts
 #   vm     the daemon on XFS and ext4 with project quotas, test/vm
 #   power  power cuts under ext4, XFS and btrfs, test/power; its variables are passed on
 #
@@ -23,6 +25,7 @@ echo "vm: compiling the tests"
 for part; do
 	case $part in
 	quota) compile quota prjquota ./pkg/host/quota ;;
+	loop | mount) compile "$part" '' "./pkg/host/$part" ;;
 	vm)
 		compile vm vm ./test/vm
 		go build -trimpath -buildvcs=false -o "$out/hostvol" ./cmd/hostvol
@@ -30,7 +33,7 @@ for part; do
 		;;
 	power) compile power power ./test/power ;;
 	*)
-		echo "vm: unknown part $part: quota, vm or power" >&2
+		echo "vm: unknown part $part: quota, loop, mount, vm or power" >&2
 		exit 2
 		;;
 	esac

@@ -56,6 +56,20 @@ func (w *world) deleteSnapshot(ctx context.Context, id string) error {
 	return err
 }
 
+func (w *world) groups() csi.GroupControllerClient {
+	return csi.NewGroupControllerClient(w.daemon.Conn())
+}
+
+func (w *world) group(ctx context.Context, id string, sources ...string) error {
+	_, err := w.groups().CreateVolumeGroupSnapshot(ctx, &csi.CreateVolumeGroupSnapshotRequest{Name: id, SourceVolumeIds: sources})
+	return err
+}
+
+func (w *world) deleteGroup(ctx context.Context, id string) error {
+	_, err := w.groups().DeleteVolumeGroupSnapshot(ctx, &csi.DeleteVolumeGroupSnapshotRequest{GroupSnapshotId: id})
+	return err
+}
+
 // published has f work on the volume where it is published.
 func (w *world) published(ctx context.Context, id string, c *class, f func(target string) error) (err error) {
 	target := filepath.Join(w.daemon.KubeletDir(), "pods", id)

@@ -17,9 +17,17 @@ import (
 
 // class is a kind of volumes in the load. Everything that a test knows of how a volume is made is here.
 type class struct {
-	name       string
+	name string
+	// volumes of it that each client has, in order to keep the number of publications at a cut small.
+	volumes    int
 	parameters map[string]string
 	capability *csi.VolumeCapability
+	// base is what its sizes have more than those of others, in bytes: a filesystem has a smallest one.
+	base int64
+	// busy: snapshots are made while it is published.
+	busy bool
+	// grouped: the first two volumes of a client are snapshotted together.
+	grouped bool
 	// put writes one of the four texts of a volume at its target: durable on return, and all or nothing in a cut.
 	put func(target, name, text string) error
 	// get reads them.
@@ -30,13 +38,26 @@ type class struct {
 
 func classes() []class {
 	return []class{
-		{name: "directory", capability: mounted(), put: putFile, get: getFiles, limit: directoryLimit},
+		{name: "directory", volumes: 2, capability: mounted(""), put: putFile, get: getFiles, limit: directoryLimit},
+		{name: "block", volumes: 2, capability: raw(), grouped: true, put: putBlock, get: getBlocks, limit: deviceLimit},
+		// The smallest XFS has 300 MiB and the smallest btrfs 112 MiB: too much for a disk whose writes are all logged.
+		{
+			name: "ext4", volumes: 1, capability: mounted("ext4"), parameters: map[string]string{"engine": "image"},
+			base: 3 * mebibyte, busy: true, put: putFile, get: getFiles, limit: ext4Limit,
+		},
 	}
 }
 
-func mounted() *csi.VolumeCapability {
+func mounted(filesystem string) *csi.VolumeCapability {
 	return &csi.VolumeCapability{
-		AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{}},
+		AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{FsType: filesystem}},
+		AccessMode: &csi.VolumeCapability_AccessMode{Mode: csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER},
+	}
+}
+
+func raw() *csi.VolumeCapability {
+	return &csi.VolumeCapability{
+		AccessType: &csi.VolumeCapability_Block{Block: &csi.VolumeCapability_BlockVolume{}},
 		AccessMode: &csi.VolumeCapability_AccessMode{Mode: csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER},
 	}
 }
@@ -88,7 +109,7 @@ func getFiles(target string) (map[string]string, error) {
 	}
 	out := map[string]string{}
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), unfinished) {
+		if strings.HasSuffix(e.Name(), unfinished) || e.Name() == "lost+found" {
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(target, e.Name()))

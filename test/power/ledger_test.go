@@ -15,6 +15,8 @@ type state struct {
 	From string
 	// Snapshot is the one that its client keeps of it; it outlives the volume.
 	Snapshot *kept
+	// Group is the snapshot of it and its partner together, which its client keeps in the same way.
+	Group *pair
 	// Trash is what was deleted, the latest last; Purged counts what was purged of it, which a cut may bring back.
 	Trash  []trashed
 	Purged int
@@ -25,6 +27,8 @@ type kept struct {
 	Bytes int64
 	Texts map[string]string
 }
+
+type pair struct{ own, partner kept }
 
 type trashed struct {
 	kept
@@ -50,8 +54,10 @@ type operation struct {
 
 // book is the ledger of one volume, in the order of the operations; they do not overlap.
 type book struct {
-	id         string
-	class      *class
+	id    string
+	class *class
+	// partner is the volume with which it is snapshotted in a group, nil for none.
+	partner    *book
 	operations []operation
 }
 

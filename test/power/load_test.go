@@ -29,10 +29,7 @@ const (
 	stepMark   = "step:"
 )
 
-const (
-	clients   = 4
-	perClient = 3 // volumes of each class
-)
+const clients = 4
 
 // load is clients at work. Each has volumes of its own, so that operations on one do not overlap.
 type load struct {
@@ -46,14 +43,19 @@ type numbers struct{ last atomic.Int64 }
 
 func (n *numbers) next() int { return int(n.last.Add(1)) }
 
-func newLoad(w *world, marker *logwrites.Marker) *load {
+func newLoad(w *world, marker *logwrites.Marker, classes []class) *load {
 	l := &load{w: w, marker: marker}
 	for client := range clients {
 		var own []*book
-		for _, c := range classes() {
-			for i := range perClient {
-				own = append(own, &book{id: fmt.Sprintf("%s-%d-%d", c.name, client, i), class: &c})
+		for _, c := range classes {
+			var all []*book
+			for i := range c.volumes {
+				all = append(all, &book{id: fmt.Sprintf("%s-%d-%d", c.name, client, i), class: &c})
 			}
+			if c.grouped {
+				all[0].partner = all[1]
+			}
+			own = append(own, all...)
 		}
 		l.books = append(l.books, own)
 	}
@@ -87,7 +89,7 @@ func (l *load) work(t *testing.T, operations int, seed uint64, actions []action)
 // one carries out an operation on a volume, between its marks.
 func (l *load) one(ctx context.Context, b *book, actions []action, random *rand.Rand) error {
 	before := b.latest()
-	a := choose(actions, before, random)
+	a := choose(actions, before, b, random)
 	if a == nil {
 		return nil
 	}
@@ -113,10 +115,10 @@ func (l *load) one(ctx context.Context, b *book, actions []action, random *rand.
 	return errors.Join(fmt.Errorf("%s %s, which was %+v: %w", a.name, b.id, before, err))
 }
 
-func choose(actions []action, s state, random *rand.Rand) *action {
+func choose(actions []action, s state, b *book, random *rand.Rand) *action {
 	var lots []*action
 	for i := range actions {
-		if a := &actions[i]; a.possible(s) {
+		if a := &actions[i]; a.possible(s, b) {
 			for range a.weight {
 				lots = append(lots, a)
 			}

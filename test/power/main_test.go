@@ -10,11 +10,13 @@ import (
 	"os/signal"
 	"syscall"
 	"testing"
+	"time"
 
 	"k8s.io/klog/v2"
 
 	"github.com/hostvol/hostvol/pkg/app"
 	"github.com/hostvol/hostvol/pkg/config"
+	"github.com/hostvol/hostvol/pkg/host/freeze"
 	"github.com/hostvol/hostvol/test/power/logwrites"
 )
 
@@ -28,6 +30,13 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == app.GuardCommand {
+		if err := guard(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, "guard:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if os.Getenv(daemonVariable) == "" {
 		os.Exit(m.Run())
 	}
@@ -35,6 +44,15 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "daemon:", err)
 		os.Exit(1)
 	}
+}
+
+// guard is `hostvol freeze-guard`, which the daemon starts.
+func guard(limit string) error {
+	d, err := time.ParseDuration(limit)
+	if err != nil {
+		return err
+	}
+	return freeze.Guard(d, os.Stdin, os.Stdout)
 }
 
 // serve is `hostvol serve` with marks. It understands the arguments that package daemon gives.

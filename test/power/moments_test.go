@@ -89,13 +89,14 @@ func (h *history) cuts(n int, books []*book, random *rand.Rand) []logwrites.Cut 
 	return out
 }
 
-// acksByKind are where operations were acknowledged, by their names.
+// acksByKind are where operations were acknowledged, by their names and classes.
 func (h *history) acksByKind(books []*book) map[string][]int {
 	out := map[string][]int{}
 	for _, b := range books {
 		for _, o := range b.operations {
 			if at, ok := h.acked[o.number]; ok {
-				out[o.name] = append(out[o.name], at)
+				kind := b.class.name + " " + o.name
+				out[kind] = append(out[kind], at)
 			}
 		}
 	}

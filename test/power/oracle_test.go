@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 
 	"github.com/hostvol/hostvol/pkg/admin"
 )
@@ -21,6 +22,7 @@ type found struct {
 	limit  int64
 
 	snapshot *admin.Snapshot
+	group    []admin.Snapshot
 	trash    int
 }
 
@@ -90,6 +92,9 @@ func find(id string, volumes []admin.Volume, snapshots []admin.Snapshot, trash [
 		if s.ID == snapshotOf(id) {
 			f.snapshot = &s
 		}
+		if s.Group == groupOf(id) {
+			f.group = append(f.group, s)
+		}
 	}
 	return f
 }
@@ -146,6 +151,8 @@ func (s state) differs(f found) string {
 		return fmt.Sprintf("it holds %v, not %v", f.texts, s.Texts)
 	case (s.Snapshot != nil) != (f.snapshot != nil), s.Snapshot != nil && f.snapshot.Bytes != s.Snapshot.Bytes:
 		return fmt.Sprintf("its snapshot is %+v, not %+v", f.snapshot, s.Snapshot)
+	case !s.Group.is(f.group):
+		return fmt.Sprintf("its group is %+v, not %+v", f.group, s.Group)
 	case f.trash < len(s.Trash) || f.trash > len(s.Trash)+s.Purged:
 		return fmt.Sprintf("%d of it are in the trash, not %d", f.trash, len(s.Trash))
 	}
@@ -154,6 +161,7 @@ func (s state) differs(f found) string {
 
 // open looks into a snapshot and into a trash entry, by bringing them back: the daemon also works after a cut.
 func (o *oracle) open(ctx context.Context, w *world) {
+	o.openGroup(ctx, w)
 	snapshot, restored := false, false
 	for _, i := range o.random.Perm(len(o.books)) {
 		b := o.books[i]
@@ -175,6 +183,44 @@ func (o *oracle) open(ctx context.Context, w *world) {
 			}
 			o.holds(ctx, w, b.id, b, now.Trash[len(now.Trash)-1].kept)
 		}
+	}
+}
+
+// is tells whether these are the two members, or none as there shall be none.
+func (p *pair) is(members []admin.Snapshot) bool {
+	if p == nil {
+		return len(members) == 0
+	}
+	var sizes []int64
+	for _, m := range members {
+		sizes = append(sizes, m.Bytes)
+	}
+	slices.Sort(sizes)
+	return slices.Equal(sizes, slices.Sorted(slices.Values([]int64{p.own.Bytes, p.partner.Bytes})))
+}
+
+// openGroup looks into the members of a group as open does.
+func (o *oracle) openGroup(ctx context.Context, w *world) {
+	for _, i := range o.random.Perm(len(o.books)) {
+		b := o.books[i]
+		now, next, _ := b.at(o.at, o.moments)
+		if now.Group == nil || next != nil {
+			continue
+		}
+		snapshots, err := w.admin.Snapshots(ctx)
+		if err != nil {
+			o.fault("list: %v", err)
+		}
+		for _, s := range find(b.id, nil, snapshots, nil).group {
+			want := map[string]kept{b.id: now.Group.own, b.partner.id: now.Group.partner}[s.SourceID]
+			id := "opened-" + s.SourceID
+			if err := w.create(ctx, id, b.class, want.Bytes, s.ID); err != nil {
+				o.fault("create from %s: %v", s.ID, err)
+				continue
+			}
+			o.holds(ctx, w, id, b, want)
+		}
+		return
 	}
 }
 

@@ -64,14 +64,15 @@ func (e *Engine) format(ctx context.Context, image *os.File, v engine.Volume, sp
 		return err
 	}
 	defer end()
-	device, err := loop.Attach(ctx, image, loop.Options{})
+	device, err := loop.Attach(ctx, image, loop.Options{NoDiscard: v.Thick})
 	if err != nil {
 		return err
 	}
 	err = root(device, v, spec)
 	lingering, derr := loop.Detach(image, device)
-	if derr == nil && lingering { // and may be written to after it was synced
-		derr = fmt.Errorf("%w: somebody has opened %s, which is being made", engine.ErrBusy, device.Path())
+	if derr == nil && lingering { // udev looks at it; nothing may be written after the image was synced
+		derr = idle(ctx, image, device)
+		e.devices.add(id, device) // the first publication takes it back
 	}
 	return errors.Join(err, derr)
 }

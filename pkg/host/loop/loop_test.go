@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -78,9 +79,14 @@ func attach(t testing.TB, f *os.File, o loop.Options) loop.Device {
 	return d
 }
 
+// detach waits for udev, which looks at what was attached or written, longer than Detach where the machine is slow.
 func detach(t testing.TB, f *os.File, d loop.Device) {
 	t.Helper()
-	if lingering, err := loop.Detach(f, d); err != nil || lingering {
+	lingering, err := loop.Detach(f, d)
+	for end := time.Now().Add(30 * time.Second); err == nil && lingering && time.Now().Before(end); {
+		lingering, err = loop.Detach(f, d)
+	}
+	if err != nil || lingering {
 		t.Errorf("detach %v: lingering %t, %v", d, lingering, err)
 	}
 }
