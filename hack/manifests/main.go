@@ -78,6 +78,9 @@ func (r *report) check(repository string) error {
 		r.promises("kustomize, "+f.name, k, pinned)
 		r.compare(f.name, k, h)
 	}
+	if err := r.examples(repository); err != nil {
+		return err
+	}
 	r.chart(c, pinned)
 	r.texts(repository, pinned)
 	return nil

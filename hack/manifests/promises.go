@@ -39,17 +39,41 @@ func (r *report) promises(where string, all objects, pinned versions) {
 		case *rbac.Role:
 			r.rules(where, o.Rules)
 		case *storage.StorageClass:
-			if o.Parameters["csi.storage.k8s.io/fstype"] != "" {
-				r.fault(where, "the driver refuses a filesystem type")
-			}
-			if o.VolumeBindingMode == nil || *o.VolumeBindingMode != storage.VolumeBindingWaitForFirstConsumer {
-				r.fault(where, "a local volume must wait for its pod's node")
-			}
+			r.class(where, o)
 		}
 	}
 	if pods != 1 {
 		r.fault(where, "%d kinds of pods, 1 is wanted", pods)
 	}
+}
+
+func (r *report) class(where string, class *storage.StorageClass) {
+	if class.Parameters["csi.storage.k8s.io/fstype"] != "" && class.Parameters["engine"] != "image" {
+		r.fault(where, "the driver refuses a filesystem type, but for images")
+	}
+	if class.VolumeBindingMode == nil || *class.VolumeBindingMode != storage.VolumeBindingWaitForFirstConsumer {
+		r.fault(where, "a local volume must wait for its pod's node")
+	}
+}
+
+// examples decodes what docs/install.md has people apply.
+func (r *report) examples(repository string) error {
+	files, err := filepath.Glob(filepath.Join(repository, "deploy/examples/*.yaml"))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		for key, object := range r.decode("examples, "+filepath.Base(file), string(text)) {
+			if class, ok := object.(*storage.StorageClass); ok {
+				r.class("examples, "+key, class)
+			}
+		}
+	}
+	return nil
 }
 
 func (r *report) pod(where string, pod core.PodSpec, pinned versions) {
@@ -83,7 +107,7 @@ func (r *report) container(where string, c core.Container, pinned versions) {
 	}
 	for _, arg := range c.Args {
 		if strings.HasPrefix(arg, "--default-fstype") {
-			r.fault(where, "the driver refuses a filesystem type: %s", arg)
+			r.fault(where, "directories would be asked for a filesystem type: %s", arg)
 		}
 	}
 	s := c.SecurityContext
