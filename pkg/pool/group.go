@@ -76,8 +76,7 @@ func buildMembers(ctx context.Context, group *safepath.Dir, members []Record, bu
 }
 
 // readMembers reads the records of a group's members from its directory. A member
-// that is missing or cannot be read makes the whole group unreadable, and each of
-// them quarantined.
+// that is missing or cannot be read makes the whole group unreadable.
 func (p *Pool) readMembers(group *safepath.Dir, rec *Record) error {
 	names, err := group.Names()
 	if err == nil && len(names) != rec.Group.Members {
@@ -91,13 +90,22 @@ func (p *Pool) readMembers(group *safepath.Dir, rec *Record) error {
 		g.members = append(g.members, member)
 	}
 	if err != nil {
-		for _, name := range names {
-			p.setAside(p.snapshots.key(name), fmt.Errorf("%w: it belongs to the group %s, which cannot be read", ErrRecord, rec.ID))
-		}
 		return err
 	}
 	rec.Group = &g
 	return nil
+}
+
+// setMembersAside quarantines what is in a group on the shelf that cannot be read:
+// its members are not gone.
+func (p *Pool) setMembersAside(group *safepath.Dir, id string) {
+	names, err := group.Names()
+	if err != nil {
+		return // the group itself is set aside
+	}
+	for _, name := range names {
+		p.setAside(p.snapshots.key(name), fmt.Errorf("%w: it belongs to the group %s, which cannot be read", ErrRecord, id))
+	}
 }
 
 func (p *Pool) readMember(group *safepath.Dir, id, name string) (Record, error) {

@@ -105,6 +105,14 @@ func (r Record) Booked() int64 {
 	return r.Bytes
 }
 
+// Members are the records of a group's members, as far as they have been read.
+func (r Record) Members() []Record {
+	if r.Group == nil {
+		return nil
+	}
+	return r.Group.members
+}
+
 // ErrRecord means that an item's record is missing or cannot be understood.
 var ErrRecord = errors.New("unreadable record")
 

@@ -71,6 +71,7 @@ func (p *Pool) recoverItem(ctx context.Context, s *shelf, id string) error {
 	}
 	if rec.Group != nil {
 		if err := p.readMembers(item, &rec); err != nil {
+			p.setMembersAside(item, rec.ID)
 			return err
 		}
 	}

@@ -165,13 +165,9 @@ func compareIndex(p *pool.Pool, c pool.Content) []Fault {
 // checkMounts looks for a target with two layers, and for one whose volume is
 // gone.
 func (s *Service) checkMounts(p *pool.Pool, table []mount.Entry, c pool.Content) []Fault {
-	devices, err := attachedDevices(p)
-	if err != nil {
-		return []Fault{{Pool: p.Name(), Reason: InspectFailed, Message: err.Error()}}
-	}
 	var out []Fault
 	layers := map[poolMount]int{}
-	for _, m := range s.mountsOf(table, p.Path(), devices) {
+	for _, m := range s.mountsOf(table, p.Path(), s.attachedDevices(p)) {
 		if layers[m]++; layers[m] == 2 {
 			out = append(out, Fault{Pool: p.Name(), Item: m.id, Reason: FaultDoubled, Message: fmt.Sprintf("it is mounted more than once at %s", m.target)})
 		}

@@ -81,8 +81,10 @@ func (s *Service) mountEphemeral(ctx context.Context, p *pool.Pool, rec pool.Rec
 	if err != nil {
 		return err
 	}
-	defer src.Close() //nolint:errcheck // nothing was written through it
-	return s.mount(ctx, src, r, flags)
+	if err := errors.Join(s.mount(ctx, src, r, flags), src.Close()); err != nil {
+		return errors.Join(err, s.idle(context.WithoutCancel(ctx), rec.ID))
+	}
+	return nil
 }
 
 // endEphemeral removes the volume that was unpublished at the target, if that is

@@ -42,7 +42,7 @@ func (s *Service) sweepVolume(ctx context.Context, p *pool.Pool, rec pool.Record
 	if rec, err = p.Get(rec.ID); err != nil || owned(rec) {
 		return err
 	}
-	if err := unused(p, rec.ID); err != nil {
+	if err := s.unused(p, rec.ID); err != nil {
 		return err
 	}
 	if gone, err := s.podGone(*rec.Ephemeral); err != nil || !gone {
@@ -98,7 +98,7 @@ func (s *Service) kubeletInPlace() error {
 }
 
 // unused fails when a volume, or a part of it, is mounted, wherever that is.
-func unused(p *pool.Pool, id string) error {
+func (s *Service) unused(p *pool.Pool, id string) error {
 	there, err := p.AtItsPath()
 	if err != nil {
 		return err
@@ -111,8 +111,11 @@ func unused(p *pool.Pool, id string) error {
 	if !ok || !there { // its mounts could not be told
 		return kind(ErrUnavailable, "%s does not show pool %s", p.Path(), p.Name())
 	}
-	item := filepath.Join(inside, pool.VolumesDir, id)
+	item, devices := filepath.Join(inside, pool.VolumesDir, id), s.attachedDevices(p)
 	for _, e := range table {
+		if of, _ := ofDevice(e, devices); of == id {
+			return kind(ErrInUse, "it is mounted at %s", e.Point)
+		}
 		if e.Device == device && (e.Root == item || mount.Below(e.Root, item)) {
 			return kind(ErrInUse, "it is mounted at %s", e.Point)
 		}

@@ -51,7 +51,7 @@ func (s *Service) SnapshotGroup(ctx context.Context, r GroupRequest) (Group, err
 		want.Name = r.Name
 	}
 	key, from := groupKey(want.ID), "volumes "+strings.Join(ids, ", ")
-	names := []string{key}
+	names := []string{key, snapshotKey(want.ID)} // both lie in snapshots/
 	for _, id := range ids {
 		names = append(names, snapshotKey(memberID(want.ID, id)))
 	}

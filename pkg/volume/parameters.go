@@ -96,6 +96,9 @@ func parseParameters(given map[string]string) (parameters, error) {
 			p.fstype = value
 		case paramMkfsOptions:
 			p.mkfs = strings.Join(strings.Fields(value), " ")
+			if slices.ContainsFunc(strings.Fields(value), func(word string) bool { return strings.HasPrefix(word, "/") }) {
+				err = invalid("parameter mkfsOptions: %q names a path; only options are taken", value)
+			}
 		case paramUID:
 			p.uid, err = parseOwner(key, value)
 		case paramGID:

@@ -59,8 +59,8 @@ func (s *Service) Publish(ctx context.Context, r PublishRequest) error {
 	if err != nil {
 		return err
 	}
-	defer src.Close() //nolint:errcheck // nothing was written through it
-	if err := s.mount(ctx, src, r, flags); err != nil {
+	// Closed first: what is mounted in it alone would keep the device.
+	if err := errors.Join(s.mount(ctx, src, r, flags), src.Close()); err != nil {
 		return errors.Join(err, s.idle(context.WithoutCancel(ctx), s.key(r.Handle)))
 	}
 	if IsStatic(r.Context) {

@@ -204,19 +204,18 @@ func (s *Service) findPublished(p *pool.Pool) error {
 	if err != nil {
 		return fmt.Errorf("find published volumes: %w", err)
 	}
-	devices, err := attachedDevices(p)
-	if err != nil {
-		return fmt.Errorf("find published volumes: %w", err)
-	}
+	devices := s.attachedDevices(p)
 	for _, m := range s.mountsOf(table, p.Path(), devices) {
 		s.published.add(m.id, m.target, publication{part: m.part})
 	}
-	return s.detachIdle(p, devices)
+	s.detachIdle(p, devices)
+	return nil
 }
 
 // attachedDevices are the devices by which volumes of a pool are attached: names
-// such as "loop7", and whose they are.
-func attachedDevices(p *pool.Pool) (map[string]string, error) {
+// such as "loop7", and whose they are. A volume of which that cannot be told is
+// left out, and never detached; health tells of it.
+func (s *Service) attachedDevices(p *pool.Pool) map[string]string {
 	of := map[string]string{}
 	for _, rec := range p.Select("", 0, func(r pool.Record) bool { return r.Block || r.FSType != "" }) {
 		err := withItem(p, rec.ID, func(item *safepath.Dir) error {
@@ -227,15 +226,15 @@ func attachedDevices(p *pool.Pool) (map[string]string, error) {
 			return err
 		})
 		if err != nil {
-			return nil, fmt.Errorf("devices of volume %s: %w", rec.ID, err)
+			s.told("Cannot tell the devices of a volume; they are left as they are", p, rec.ID, err)
 		}
 	}
-	return of, nil
+	return of
 }
 
 // detachIdle detaches what an earlier daemon attached and nobody uses: it died
 // between the two, or before it could detach.
-func (s *Service) detachIdle(p *pool.Pool, devices map[string]string) error {
+func (s *Service) detachIdle(p *pool.Pool, devices map[string]string) {
 	for _, id := range devices {
 		if len(s.published.of(id)) > 0 {
 			continue
@@ -245,10 +244,13 @@ func (s *Service) detachIdle(p *pool.Pool, devices map[string]string) error {
 			err = s.detach(context.Background(), p, rec)
 		}
 		if err != nil {
-			return fmt.Errorf("detach volume %s: %w", id, err)
+			s.told("Could not detach a volume that nobody uses; the next publication takes its device", p, id, err)
 		}
 	}
-	return nil
+}
+
+func (s *Service) told(message string, p *pool.Pool, id string, err error) {
+	logger(context.Background()).Error(err, message, "pool", p.Name(), "volumeID", id)
 }
 
 // poolMount is a mount of a pool's volume, or of a part of it, on a target.
@@ -268,8 +270,8 @@ func (s *Service) mountsOf(table []mount.Entry, poolPath string, devices map[str
 	volumes := filepath.Join(inside, pool.VolumesDir)
 	var out []poolMount
 	for _, e := range table {
-		if id := devices[deviceOf(e)]; id != "" && mount.Below(e.Point, s.kubeletReal) {
-			out = append(out, poolMount{id: id, target: s.asRequested(e.Point), part: e.Type != deviceFiles && e.Root != "/"})
+		if id, part := ofDevice(e, devices); id != "" && mount.Below(e.Point, s.kubeletReal) {
+			out = append(out, poolMount{id: id, target: s.asRequested(e.Point), part: part})
 			continue
 		}
 		if e.Device != device || !mount.Below(e.Root, volumes) || !mount.Below(e.Point, s.kubeletReal) {
@@ -281,14 +283,12 @@ func (s *Service) mountsOf(table []mount.Entry, poolPath string, devices map[str
 	return out
 }
 
-// deviceFiles is the filesystem of device nodes.
-const deviceFiles = "devtmpfs"
-
-// deviceOf names the device whose filesystem a mount shows, or whose node.
-func deviceOf(e mount.Entry) string {
-	if e.Type == deviceFiles {
-		return strings.TrimPrefix(e.Root, "/")
+// ofDevice tells whose device it is whose filesystem a mount shows, a part of it or
+// all, or whose node. Nodes lie on a devtmpfs as a rule, in some containers on
+// another filesystem; in doubt a name decides, so that nothing in use is detached.
+func ofDevice(e mount.Entry, devices map[string]string) (id string, part bool) {
+	if name, ok := strings.CutPrefix(e.Source, "/dev/"); ok && devices[name] != "" {
+		return devices[name], e.Root != "/"
 	}
-	name, _ := strings.CutPrefix(e.Source, "/dev/")
-	return name
+	return devices[filepath.Base(e.Root)], false
 }

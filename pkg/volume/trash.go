@@ -111,7 +111,14 @@ func (s *Service) Restore(ctx context.Context, name string) (Restored, error) {
 		}
 	}
 	key := kindOf(e.Record) + " " + id
-	unlock, err := s.locks.try(key)
+	keys := []string{key}
+	if e.Record.Group != nil {
+		keys = append(keys, snapshotKey(id))
+		for _, member := range e.Record.Members() {
+			keys = append(keys, snapshotKey(member.ID))
+		}
+	}
+	unlock, err := s.locks.try(keys...)
 	if err != nil {
 		return Restored{}, err
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -554,4 +555,79 @@ func sizeOf(path string) (int64, error) {
 	}
 	defer f.Close()
 	return f.Seek(0, io.SeekEnd)
+}
+
+// Many ask for copies of one mounted filesystem at once: one after another gets it, and nothing stays frozen.
+func TestSnapshotsTogether(t *testing.T) {
+	for _, pool := range []string{"ext4", "btrfs"} {
+		t.Run(pool, func(t *testing.T) {
+			t.Parallel()
+			n := serveOn(t, pool)
+			use, image := formatted("ext4"), with("engine", "image")
+			n.volume("vol", image, as(use), bytes(64*mib))
+			target := n.mounted("vol", "pod", usedAs(use))
+			_, err := write(t, filepath.Join(target, "big"), 40*mib)
+			must(t, err)
+			var all sync.WaitGroup
+			for i := range 4 {
+				all.Go(func() {
+					done(t, func() error {
+						_, err := n.cut(fmt.Sprint("snap-", i), "vol")
+						return err
+					})
+				})
+			}
+			all.Wait()
+			must(t, os.WriteFile(filepath.Join(target, "thawed"), nil, 0o600))
+			if _, err := unix.Lgetxattr(filepath.Dir(n.image("vol")), "trusted.hostvol.frozen", nil); err == nil {
+				t.Error("the note is left")
+			}
+		})
+	}
+}
+
+// While volumes are looked at, publications come and go, and no device is lost.
+func TestLooksWhileDevicesChange(t *testing.T) {
+	n := serveOn(t, "xfs")
+	n.volume("vol", as(manyRaw()))
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	target := n.target("writer")
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_, _ = n.stats("vol", target)
+			}
+		}
+	}()
+	for range 40 {
+		must(t, n.publish("vol", target, usedAs(manyRaw())))
+		must(t, n.publish("vol", n.target("reader"), usedAs(manyRaw()), readOnly))
+		must(t, n.unpublish("vol", n.target("reader")))
+		must(t, n.unpublish("vol", target))
+	}
+	close(stop)
+	<-stopped
+	eventually(t, waitPurge, func() string {
+		if left := attachedOn(t, n.pool); len(left) > 0 {
+			return fmt.Sprint(left)
+		}
+		return ""
+	})
+}
+
+// One image that cannot be told does not keep the others of its pool from being served.
+func TestAnImageThatIsSomethingElse(t *testing.T) {
+	n := serveOn(t, "ext4")
+	n.volume("vol", as(manyRaw()))
+	n.volume("other", as(manyRaw()))
+	must(t, os.Remove(n.image("vol")))
+	must(t, os.Symlink("/etc/passwd", n.image("vol")))
+	n.restart()
+	n.mounted("other", "pod", usedAs(manyRaw()))
+	want(t, n.publish("vol", n.target("vol"), usedAs(manyRaw())), codes.FailedPrecondition)
+	n.faulty = true
 }

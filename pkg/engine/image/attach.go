@@ -43,9 +43,14 @@ func (e *Engine) Attach(ctx context.Context, item *safepath.Dir, v engine.Volume
 		return nil, err
 	}
 	defer end()
-	device, err := e.device(ctx, image, loop.Options{ReadOnly: !writable || v.Block && readOnly, NoDiscard: v.Thick})
+	defer e.devices.change(id)()
+	device, err := e.device(ctx, image, v, loop.Options{ReadOnly: !writable || v.Block && readOnly, NoDiscard: v.Thick})
 	if err != nil {
 		return nil, err
+	}
+	if device.ReadOnly && !readOnly {
+		_ = device.open.Close()
+		return nil, fmt.Errorf("%w: it is attached read-only, from when its pool was; unpublish it everywhere first", engine.ErrUnusable)
 	}
 	defer device.open.Close() //nolint:errcheck // opened for reading
 	if v.Block {
@@ -93,17 +98,17 @@ func usable(item *safepath.Dir, image *os.File, v engine.Volume) (bytes int64, e
 
 // device finds the attached device that suits, or attaches one. The caller closes
 // the open file.
-func (e *Engine) device(ctx context.Context, image *os.File, o loop.Options) (held, error) {
+func (e *Engine) device(ctx context.Context, image *os.File, v engine.Volume, o loop.Options) (held, error) {
 	id, found, err := e.devices.attached(image)
 	if err != nil {
 		return held{}, err
 	}
 	for i, h := range found {
-		if h.ReadOnly != o.ReadOnly {
+		if v.Block && h.ReadOnly != o.ReadOnly {
 			continue
 		}
-		// One that was detached while it was in use is taken back: there must never
-		// be two under one filesystem.
+		// There must never be two under one filesystem: any will do, and one that was
+		// detached while it was in use is taken back.
 		if h.Device, err = loop.Keep(image, h.Device); errors.Is(err, loop.ErrNotBacked) {
 			continue
 		}
@@ -242,11 +247,16 @@ func (e *Engine) Attached(_ context.Context, item *safepath.Dir, v engine.Volume
 		return nil, err
 	}
 	defer image.Close() //nolint:errcheck // read only
-	_, found, err := e.devices.attached(image)
+	id, found, err := e.devices.attached(image)
 	if err != nil {
 		return nil, err
 	}
 	defer closeAll(found)
+	end, err := e.devices.glance(id)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	var out []*mount.Source
 	for _, h := range found {
 		src, err := e.shown(image, h, v)
@@ -308,16 +318,15 @@ func (e *Engine) Detach(_ context.Context, item *safepath.Dir, _ engine.Volume) 
 	if err != nil {
 		return err
 	}
-	var left []loop.Device
+	defer e.devices.change(id)()
 	var errs []error
 	for _, d := range e.devices.list(id) {
 		lingering, err := loop.Detach(image, d)
-		if lingering || err != nil {
-			left = append(left, d)
+		if !lingering && err == nil {
+			e.devices.remove(id, d)
 		}
 		errs = append(errs, err)
 	}
-	e.devices.set(id, left)
 	return errors.Join(errs...)
 }
 
@@ -328,12 +337,31 @@ func destroy(ctx context.Context, e *Engine, parent *safepath.Dir, name string, 
 		return nil
 	}
 	if err == nil {
-		if err := errors.Join(e.Detach(ctx, item, v), item.Close()); err != nil {
+		if err := errors.Join(e.Detach(ctx, item, v), e.forget(item), item.Close()); err != nil {
 			return err
 		}
 	}
 	if err := rmtree.Remove(ctx, parent.FD(), name, rmtree.Options{Limiter: limiter}); err != nil {
 		return fmt.Errorf("remove %s: %w", name, err)
 	}
+	return nil
+}
+
+// forget drops what is kept of the image of an item that is about to be removed:
+// its inode may become another's.
+func (e *Engine) forget(item *safepath.Dir) error {
+	image, err := item.Open(file, os.O_RDONLY, 0)
+	if err != nil {
+		return nil //nolint:nilerr // nothing is kept of what was never opened
+	}
+	defer image.Close() //nolint:errcheck // read only
+	id, err := imagefile.Identity(image)
+	if err != nil {
+		return err
+	}
+	e.devices.forget(id)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.stuck, id)
 	return nil
 }

@@ -79,6 +79,26 @@ func (e *Engine) fill(ctx context.Context, item *safepath.Dir, image *os.File, v
 // tell whether any are still shared takes a look at all of them.
 const sharedNote = "trusted.hostvol.shared"
 
+// turn waits until a copy block by block may begin; not while something is held
+// for it, which may be a frozen filesystem.
+func (e *Engine) turn(ctx context.Context, held bool) (end func(), err error) {
+	end = func() { <-e.copies }
+	select {
+	case e.copies <- struct{}{}:
+		return end, nil
+	default:
+	}
+	if held {
+		return nil, fmt.Errorf("%w: %d copies go on in this pool; try again", engine.ErrBusy, maxCopies)
+	}
+	select {
+	case e.copies <- struct{}{}:
+		return end, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
 func markShared(item *safepath.Dir) error {
 	if isShared(item) {
 		return nil
@@ -105,19 +125,24 @@ func (e *Engine) copy(ctx context.Context, image *os.File, from engine.Source, h
 		}
 		how = clone.Always
 	}
-	if how != clone.Always {
-		select {
-		case e.copies <- struct{}{}:
-			defer func() { <-e.copies }()
-		case <-ctx.Done():
-			return false, context.Cause(ctx)
-		}
+	copy := func(how clone.Reflink) (bool, error) {
+		return clone.File(ctx, src, image, clone.Options{Reflink: how, Progress: func(s clone.Stats) {
+			if from.Progress != nil {
+				from.Progress(engine.Progress{Files: s.Files, Bytes: s.Bytes})
+			}
+		}})
 	}
-	shared, err = clone.File(ctx, src, image, clone.Options{Reflink: how, Progress: func(s clone.Stats) {
-		if from.Progress != nil {
-			from.Progress(engine.Progress{Files: s.Files, Bytes: s.Bytes})
+	if how != clone.Never {
+		shared, err = copy(clone.Always)
+	}
+	if how == clone.Never || how == clone.Auto && errors.Is(err, clone.ErrNoReflink) {
+		end, terr := e.turn(ctx, from.Taken != nil)
+		if terr != nil {
+			return false, terr
 		}
-	}})
+		defer end()
+		shared, err = copy(how)
+	}
 	if err == nil && from.Taken != nil {
 		err = from.Taken()
 	}

@@ -26,11 +26,12 @@ func (e *Engine) Apply(_ context.Context, item *safepath.Dir, v engine.Volume) e
 	if err := enlarge(item, image, v); err != nil {
 		return err
 	}
-	_, found, err := e.devices.attached(image)
+	id, found, err := e.devices.attached(image)
 	if err != nil {
 		return err
 	}
 	defer closeAll(found)
+	defer e.devices.change(id)()
 	for _, device := range found {
 		if err := e.growDevice(image, device, v); err != nil {
 			return err

@@ -42,7 +42,7 @@ func (e *Engine) Hold(_ context.Context, sources []engine.Source) (engine.Held, 
 type hold struct {
 	e      *Engine
 	live   bool
-	calm   []func()
+	ends   []func() // of what was claimed in devices
 	roots  []*os.File
 	mounts []*mount.Source
 	noted  []*safepath.Dir
@@ -65,33 +65,42 @@ func (h *hold) take(src engine.Source) error {
 	if err != nil {
 		return err
 	}
+	mounted, err := h.look(image, id, src.Volume)
+	if err != nil || mounted == nil {
+		h.ends = append(h.ends, calm)
+		return err
+	}
+	calm() // it stays mounted, frozen; who else mounts it gets the same
+	h.mounts = append(h.mounts, mounted)
+	end, err := h.e.devices.freeze(id)
+	if err != nil {
+		return err
+	}
+	h.ends = append(h.ends, end)
+	return h.add(src.Item, mounted)
+}
+
+// look finds the mounted filesystem of an image, nil for none. Of a raw block
+// volume it flushes what its users have written.
+func (h *hold) look(image *os.File, id identity, v engine.Volume) (*mount.Source, error) {
+	defer h.e.devices.change(id)()
 	_, found, err := h.e.devices.attached(image)
 	if err != nil {
-		calm()
-		return err
+		return nil, err
 	}
 	defer closeAll(found)
 	for _, device := range found {
-		if src.Volume.Block {
+		if v.Block {
 			if err := h.flush(image, device); err != nil {
-				calm()
-				return err
+				return nil, err
 			}
 			continue
 		}
-		mounted, err := h.e.shown(image, device, src.Volume)
-		if err != nil || mounted == nil {
-			if err != nil {
-				calm()
-				return err
-			}
-			continue
+		if mounted, err := h.e.shown(image, device, v); err != nil || mounted != nil {
+			return mounted, err
 		}
-		calm() // it stays mounted, frozen; who else mounts it gets the same
-		return h.add(src.Item, mounted)
 	}
-	h.calm = append(h.calm, calm)
-	return nil
+	return nil, nil
 }
 
 // flush writes out what a device's users have written, and has it counted as live.
@@ -109,14 +118,16 @@ func (h *hold) flush(image *os.File, device held) error {
 
 // add notes a filesystem that is to be frozen.
 func (h *hold) add(item *safepath.Dir, mounted *mount.Source) error {
-	h.mounts = append(h.mounts, mounted)
 	root, err := mounted.OpenRoot()
 	if err != nil {
 		return err
 	}
 	h.roots = append(h.roots, os.NewFile(uintptr(root.FD()), mounted.Name()))
+	if err := item.SetAttribute(note, []byte("1")); err != nil {
+		return err
+	}
 	h.noted = append(h.noted, item)
-	return item.SetAttribute(note, []byte("1"))
+	return nil
 }
 
 func (h *hold) freeze() (until time.Time, err error) {
@@ -137,15 +148,20 @@ func (h *hold) freeze() (until time.Time, err error) {
 
 func (h *hold) release() error {
 	var errs []error
+	thawed := true
 	if h.frozen != nil {
 		err := h.frozen.Thaw()
 		if errors.Is(err, freeze.ErrEnded) {
 			err = fmt.Errorf("%w: %w", engine.ErrThawed, err)
+		} else {
+			thawed = err == nil
 		}
 		errs = append(errs, err)
 	}
 	for _, item := range h.noted {
-		errs = append(errs, item.RemoveAttribute(note))
+		if thawed { // else the next start tries again
+			errs = append(errs, item.RemoveAttribute(note))
+		}
 	}
 	for _, root := range h.roots {
 		errs = append(errs, root.Close())
@@ -153,7 +169,7 @@ func (h *hold) release() error {
 	for _, m := range h.mounts {
 		errs = append(errs, m.Close())
 	}
-	for _, end := range h.calm {
+	for _, end := range h.ends {
 		end()
 	}
 	*h = hold{e: h.e}

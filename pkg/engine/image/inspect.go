@@ -81,6 +81,11 @@ func (e *Engine) Inspect(_ context.Context, item *safepath.Dir, v engine.Volume,
 		problems = append(problems, engine.Problem{Reason: engine.Frozen, Unusable: true, Message: fmt.Sprintf("the volume's filesystem was left frozen and could not be thawed: %v", why)})
 	}
 	e.mu.Unlock()
+	end, err := e.devices.glance(id)
+	if err != nil {
+		return problems, nil //nolint:nilerr // the next round looks again
+	}
+	defer end()
 	for _, device := range found {
 		found, err := e.inspectMounted(image, device, v)
 		if err != nil {

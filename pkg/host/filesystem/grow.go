@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -75,15 +74,10 @@ func GrowOffline(ctx context.Context, device string, bytes int64) error {
 	if err != nil || is.full(bytes) {
 		return err
 	}
-	// resize2fs wants a forced check before; -p repairs what is safe, and 1 tells
-	// that it did.
-	out, err := commands(ctx).Command("e2fsck", "-f", "-p", device).CombinedOutput()
-	var exit interface{ ExitStatus() int }
-	if err != nil && (!errors.As(err, &exit) || exit.ExitStatus() != 1) {
-		err = fmt.Errorf("e2fsck %s: %w: %s", device, err, strings.TrimSpace(string(out)))
-		if exit != nil && exit.ExitStatus() == 4 { // others: it was in use, or ended early
-			err = fmt.Errorf("%w: %w", ErrDamaged, err)
-		}
+	// What is begun here is not cut short when a call's time is over. resize2fs wants
+	// a forced check before.
+	ctx = context.WithoutCancel(ctx)
+	if err := repair(ctx, "-f", "-p", device); err != nil {
 		return err
 	}
 	if _, err := mountutils.NewResizeFs(commands(ctx)).Resize(device, ""); err != nil {
