@@ -125,7 +125,7 @@ func (e *Engine) copy(ctx context.Context, image *os.File, from engine.Source, h
 		}
 		how = clone.Always
 	}
-	copy := func(how clone.Reflink) (bool, error) {
+	clones := func(how clone.Reflink) (bool, error) {
 		return clone.File(ctx, src, image, clone.Options{Reflink: how, Progress: func(s clone.Stats) {
 			if from.Progress != nil {
 				from.Progress(engine.Progress{Files: s.Files, Bytes: s.Bytes})
@@ -133,7 +133,7 @@ func (e *Engine) copy(ctx context.Context, image *os.File, from engine.Source, h
 		}})
 	}
 	if how != clone.Never {
-		shared, err = copy(clone.Always)
+		shared, err = clones(clone.Always)
 	}
 	if how == clone.Never || how == clone.Auto && errors.Is(err, clone.ErrNoReflink) {
 		end, terr := e.turn(ctx, from.Taken != nil)
@@ -141,7 +141,7 @@ func (e *Engine) copy(ctx context.Context, image *os.File, from engine.Source, h
 			return false, terr
 		}
 		defer end()
-		shared, err = copy(how)
+		shared, err = clones(how)
 	}
 	if err == nil && from.Taken != nil {
 		err = from.Taken()
