@@ -75,10 +75,17 @@ func TestGroupSnapshot(t *testing.T) {
 		return status
 	})
 	members := map[string]string{}
-	for _, line := range strings.Fields(kubectl("get", "volumesnapshots", "-o", `jsonpath={range .items[*]}{.spec.source.persistentVolumeClaimName}={.metadata.name}{"\n"}{end}`)) {
-		claim, name, _ := strings.Cut(line, "=")
-		members[claim] = name
-	}
+	cluster.Eventually(t, time.Minute, "two members", func(context.Context) string {
+		list := kubectl("get", "volumesnapshots", "-o", `jsonpath={range .items[*]}{.spec.source.persistentVolumeClaimName}={.metadata.name}{"\n"}{end}`)
+		for _, line := range strings.Fields(list) {
+			claim, name, _ := strings.Cut(line, "=")
+			members[claim] = name
+		}
+		if members["first"] == "" || members["second"] == "" {
+			return list
+		}
+		return ""
+	})
 	t.Logf("members: %v\n%s", members, s.Hostvol("n1", "snapshots"))
 	for claim, name := range members {
 		s.SnapshotReady(name)
