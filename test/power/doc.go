@@ -8,6 +8,9 @@
 // clients: what was acknowledged before the cut is there, with its size, limit and content; what was deleted is gone;
 // what was asked and not acknowledged is wholly there or wholly absent; `hostvol check` finds nothing.
 //
+// The volumes are of several classes (class_test.go): directories, raw block volumes, also snapshotted in groups, and
+// from 40 cuts on ext4 images, snapshotted while they are mounted.
+//
 // TestOracle shows that the comparison can fail: a daemon whose syncs do nothing, and a ledger with an
 // acknowledgement that never was.
 //

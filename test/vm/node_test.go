@@ -40,11 +40,17 @@ func each(t *testing.T, test func(t *testing.T, n *node)) {
 
 func newNode(t *testing.T, kind string) *node {
 	t.Helper()
+	return newNodeOf(t, kind, 400)
+}
+
+// newNodeOf makes one whose filesystem has that size.
+func newNodeOf(t *testing.T, kind string, sizeMiB int) *node {
+	t.Helper()
 	n := &node{t: t, kind: kind}
 	if kind == "xfs" {
-		n.mount = hosttest.XFS(t, 400, "prjquota")
+		n.mount = hosttest.XFS(t, sizeMiB, "prjquota")
 	} else {
-		n.mount = hosttest.Ext4(t, 400, "prjquota", "-b", "4096", "-m", "0", "-O", "quota,project", "-E", "quotatype=prjquota")
+		n.mount = hosttest.Ext4(t, sizeMiB, "prjquota", "-b", "4096", "-m", "0", "-O", "quota,project", "-E", "quotatype=prjquota")
 	}
 	n.pool = filepath.Join(n.mount, "pool")
 	dir, err := os.MkdirTemp("", "v") // not t.TempDir: a socket's path is short
@@ -109,9 +115,14 @@ func (n *node) expand(id string, bytes int64) {
 // publish mounts a volume until the test ends, and gives where.
 func (n *node) publish(id string) (target string) {
 	n.t.Helper()
+	return n.publishAs(id, capability())
+}
+
+func (n *node) publishAs(id string, use *csi.VolumeCapability) (target string) {
+	n.t.Helper()
 	target = filepath.Join(n.daemon.KubeletDir(), "pods", id)
 	n.must(os.MkdirAll(filepath.Dir(target), 0o755))
-	_, err := n.csi().NodePublishVolume(n.t.Context(), &csi.NodePublishVolumeRequest{VolumeId: id, TargetPath: target, VolumeCapability: capability()})
+	_, err := n.csi().NodePublishVolume(n.t.Context(), &csi.NodePublishVolumeRequest{VolumeId: id, TargetPath: target, VolumeCapability: use})
 	n.must(err)
 	n.t.Cleanup(func() { _ = unix.Unmount(target, unix.UMOUNT_NOFOLLOW) })
 	return target

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -113,7 +114,11 @@ func TestLingering(t *testing.T) {
 			t.Errorf("discard is on while it lingers: %s", out)
 		}
 	})
-	if found, err := loop.Find(f); err != nil || len(found) != 0 {
+	found, err := loop.Find(f)
+	for end := time.Now().Add(30 * time.Second); err == nil && len(found) != 0 && time.Now().Before(end); { // udev looks
+		found, err = loop.Find(f)
+	}
+	if err != nil || len(found) != 0 {
 		t.Errorf("after unmount: %+v, %v", found, err)
 	}
 	detach(t, f, d)
