@@ -41,13 +41,15 @@ test-power: root setup-vm ## cut the power of a pool's disk, HOSTVOL_POWER_CUTS 
 	@HOSTVOL_POWER_CUTS=$${HOSTVOL_POWER_CUTS:-120} HOSTVOL_POWER_OPERATIONS=$${HOSTVOL_POWER_OPERATIONS:-400} \
 		HOSTVOL_VM_SECONDS=$${HOSTVOL_VM_SECONDS:-7200} hack/vm/test.sh power
 
-bench: root setup-bench build ## measure every call against the floor of the same disk, about five minutes (root)
+bench: root setup-bench build ## measure every call and copy against the floor of the same disk, about twelve minutes (root)
 	@mkdir -p out
 	@$(PRIVATE) go run -buildvcs=false ./test/bench -binary bin/hostvol -o out/bench.json
+	@$(PRIVATE) go run -buildvcs=false ./test/bench/copies -binary bin/hostvol -o out/bench-copies.json
 
-bench-short: root setup-bench build ## the same with fewer volumes and mounts, under two minutes (root)
+bench-short: root setup-bench build ## the same with less of everything, under three minutes (root)
 	@mkdir -p out
 	@$(PRIVATE) go run -buildvcs=false ./test/bench -short -binary bin/hostvol -o out/bench-short.json
+	@$(PRIVATE) go run -buildvcs=false ./test/bench/copies -short -binary bin/hostvol -o out/bench-copies-short.json
 
 cluster: root setup-cluster ## bring up a real Kubernetes of three nodes; the first time builds it, about 12 minutes (root)
 	@hack/cluster/up.sh

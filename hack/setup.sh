@@ -44,6 +44,9 @@ lint)
 bench)
 	mounting
 	need strace command -v strace
+	need xfsprogs command -v mkfs.xfs
+	need e2fsprogs command -v mkfs.ext4
+	need fio command -v fio
 	;;
 cluster)
 	mounting

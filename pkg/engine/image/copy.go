@@ -125,8 +125,10 @@ func (e *Engine) copy(ctx context.Context, image *os.File, from engine.Source, h
 		}
 		how = clone.Always
 	}
+	// What is held for the source is let go the sooner the less the disk has to do.
+	early := from.Taken == nil
 	clones := func(how clone.Reflink) (bool, error) {
-		return clone.File(ctx, src, image, clone.Options{Reflink: how, Progress: func(s clone.Stats) {
+		return clone.File(ctx, src, image, clone.Options{Reflink: how, Sync: early, Progress: func(s clone.Stats) {
 			if from.Progress != nil {
 				from.Progress(engine.Progress{Files: s.Files, Bytes: s.Bytes})
 			}
