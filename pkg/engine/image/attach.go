@@ -205,8 +205,11 @@ func idle(ctx context.Context, image *os.File, d loop.Device) error {
 // inUse tells whether somebody has the device exclusively, as a mount has.
 func inUse(image *os.File, d loop.Device) (bool, error) {
 	f, err := d.Open(image, os.O_RDONLY|loop.Exclusive)
-	if errno.Busy(err) {
+	switch {
+	case errno.Busy(err):
 		return true, nil
+	case errors.Is(err, loop.ErrNotBacked): // detached meanwhile
+		return false, nil
 	}
 	if err != nil {
 		return false, err
