@@ -34,10 +34,10 @@ crash: root setup-test build-race ## the long crash test; HOSTVOL_CRASH_SECONDS 
 	HOSTVOL_CRASH_SECONDS=$${HOSTVOL_CRASH_SECONDS:-600} $(RACE_BINARY) \
 		go test -race -count=1 -timeout 24h -v $(SANDBOX) ./test/crash/...
 
-test-vm: root setup-vm ## project quotas and ten power cuts, in a virtual machine; about five minutes (root)
-	@hack/vm/test.sh quota vm power
+test-vm: root setup-vm ## quotas, images and ten power cuts on real kernels, in a virtual machine; about seven minutes (root)
+	@hack/vm/test.sh quota mount vm power
 
-test-power: root setup-vm ## cut the power of a pool's disk, HOSTVOL_POWER_CUTS times, default 120; a quarter of an hour (root)
+test-power: root setup-vm ## cut the power of a pool's disk, HOSTVOL_POWER_CUTS times, default 120; half an hour (root)
 	@HOSTVOL_POWER_CUTS=$${HOSTVOL_POWER_CUTS:-120} HOSTVOL_POWER_OPERATIONS=$${HOSTVOL_POWER_OPERATIONS:-400} \
 		HOSTVOL_VM_SECONDS=$${HOSTVOL_VM_SECONDS:-7200} hack/vm/test.sh power
 
