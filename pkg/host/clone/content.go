@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	chunkBytes  = 16 << 20  // between two looks at the context
+	chunkBytes  = 16 << 20  // between two looks at the context, and two early writebacks
 	bufferBytes = 256 << 10 // of read and write
-	earlyBytes  = 1 << 20   // writeback of larger files starts at once
+	earlyBytes  = 1 << 20   // writeback of the end of larger files starts at once
 	largeBytes  = 8 << 20   // others go on with the directory meanwhile
 
 	noCOWFlag = 0x00800000 // FS_NOCOW_FL, chattr +C
@@ -36,13 +36,7 @@ func (c *cloner) copyContent(ctx context.Context, b *buffers, e entry, src, dst 
 	if st.Size >= largeBytes {
 		c.share(e)
 	}
-	if err := c.copySparse(ctx, b, src, dst, st); err != nil {
-		return err
-	}
-	if c.options.Sync && st.Size >= earlyBytes {
-		_ = unix.SyncFileRange(dst, 0, 0, unix.SYNC_FILE_RANGE_WRITE) // syncfs reports what goes wrong
-	}
-	return nil
+	return c.copySparse(ctx, b, src, dst, st)
 }
 
 func (c *cloner) reflink(src, dst int) (bool, error) {
@@ -94,8 +88,10 @@ func copyNoCOW(src, dst int) bool {
 // copySparse copies the data and leaves holes out. A file that was truncated
 // meanwhile is copied as far as it goes.
 func (c *cloner) copySparse(ctx context.Context, b *buffers, src, dst int, st *unix.Stat_t) error {
+	w := early{on: c.options.Sync, dst: dst}
 	if st.Blocks*512 >= st.Size {
-		_, err := c.copyRange(ctx, b, src, dst, 0, st.Size)
+		_, err := c.copyRange(ctx, b, src, &w, 0, st.Size)
+		w.write(st.Size, earlyBytes)
 		return err
 	}
 	for at := int64(0); at < st.Size; {
@@ -104,13 +100,32 @@ func (c *cloner) copySparse(ctx context.Context, b *buffers, src, dst int, st *u
 			return fmt.Errorf("find holes: %w", err)
 		}
 		c.bytes.Add(data - at)
-		eof, err := c.copyRange(ctx, b, src, dst, data, hole)
+		eof, err := c.copyRange(ctx, b, src, &w, data, hole)
 		if eof || err != nil {
 			return err
 		}
 		at = hole
 	}
+	w.write(st.Size, earlyBytes)
 	return unix.Ftruncate(dst, st.Size)
+}
+
+// early has the disk begin with what was copied, for a copy that is synced at its
+// end. Otherwise the disk would wait while the source is read, and then the caller
+// for the disk.
+type early struct {
+	on    bool
+	dst   int
+	begun int64 // up to there
+}
+
+// write begins with what is before at, if it is so much. What goes wrong is told by
+// the sync.
+func (e *early) write(at, least int64) {
+	if e.on && at-e.begun >= least {
+		_ = unix.SyncFileRange(e.dst, e.begun, at-e.begun, unix.SYNC_FILE_RANGE_WRITE)
+		e.begun = at
+	}
 }
 
 // nextData returns the next range of data from at on, empty at the end when only
@@ -131,12 +146,12 @@ func nextData(fd int, at, size int64) (data, hole int64, err error) {
 }
 
 // copyRange copies [at, end) to the same place; eof when src ends before.
-func (c *cloner) copyRange(ctx context.Context, b *buffers, src, dst int, at, end int64) (eof bool, err error) {
+func (c *cloner) copyRange(ctx context.Context, b *buffers, src int, to *early, at, end int64) (eof bool, err error) {
 	for at < end {
 		if ctx.Err() != nil {
 			return false, context.Cause(ctx)
 		}
-		n, err := c.copyChunk(b, src, dst, at, int(min(end-at, chunkBytes)))
+		n, err := c.copyChunk(b, src, to.dst, at, int(min(end-at, chunkBytes)))
 		if err != nil {
 			return false, err
 		}
@@ -145,6 +160,7 @@ func (c *cloner) copyRange(ctx context.Context, b *buffers, src, dst int, at, en
 		}
 		c.bytes.Add(int64(n))
 		at += int64(n)
+		to.write(at, chunkBytes)
 	}
 	return false, nil
 }

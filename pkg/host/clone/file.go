@@ -10,8 +10,9 @@ import (
 
 // File copies the content of the regular file src into the empty file dst, holes
 // as holes, and tells whether the two share their blocks. With shared blocks dst
-// is src as of one instant. What is copied is not durable yet. Workers and Sync
-// of the options are without meaning.
+// is src as of one instant. What is copied is not durable yet: Sync in the options
+// tells that the caller will sync dst, and has the disk begin with it meanwhile.
+// Workers are without meaning.
 func File(ctx context.Context, src, dst *os.File, o Options) (reflinked bool, err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
