@@ -45,8 +45,11 @@ func forbidDiscard(number int) error {
 func renew(number int) {
 	for range renewTries {
 		limit, err := discardBytes(number, discardLimit)
-		most, errMost := discardBytes(number, discardHardware)
-		if err != nil || errMost != nil || limit > 0 || most == 0 || attached(number) {
+		if err != nil || limit > 0 {
+			return
+		}
+		most, err := discardBytes(number, discardHardware)
+		if err != nil || most == 0 || attached(number) {
 			return
 		}
 		if _, err = request(unix.LOOP_CTL_REMOVE, number); err == nil {

@@ -109,11 +109,27 @@ func attached(number int) bool {
 	return err == nil
 }
 
-// attribute reads a file of the device in sysfs.
+// attribute reads a file of the device in sysfs, which gives all of it to one read.
+// os.ReadFile takes four times as many system calls, and every attach reads some.
 func attribute(number int, file string) (string, error) {
-	b, err := os.ReadFile(sysBlock + name(number) + "/" + file)
-	return strings.TrimSuffix(string(b), "\n"), err
+	path := sysBlock + name(number) + "/" + file
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer func() { _ = unix.Close(fd) }()
+	b := make([]byte, attributeBytes)
+	n, err := unix.Read(fd, b)
+	for errors.Is(err, unix.EINTR) {
+		n, err = unix.Read(fd, b)
+	}
+	if err != nil {
+		return "", &fs.PathError{Op: "read", Path: path, Err: err}
+	}
+	return strings.TrimSuffix(string(b[:n]), "\n"), nil
 }
+
+const attributeBytes = 4096 // a page, more than sysfs gives
 
 // gone: a file in sysfs went away while it was opened or read.
 func gone(err error) bool {
