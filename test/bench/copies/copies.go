@@ -109,6 +109,9 @@ func (s *station) measureOne(op operation, item string, times samples) error {
 	if err := settle(s.root); err != nil {
 		return err
 	}
+	if err := s.probe(); err != nil { // the daemon, too, has done with what was before
+		return err
+	}
 	start := time.Now()
 	if err := op.do(item); err != nil {
 		return err

@@ -29,6 +29,7 @@ type row struct {
 	Floor                            time.Duration // with the Probe, if that is in it
 	FloorIs                          string
 	Ratio, Limit                     float64 // 0: none
+	WithProbe                        float64 // the ratio if a Probe is added to a floor without
 	Copy, CopySynced                 time.Duration
 	Verdict                          string
 }
@@ -103,6 +104,9 @@ func (r *report) block(pool string, times samples) {
 func (r *report) add(one row) {
 	if one.Floor > 0 {
 		one.Ratio = float64(one.Ours) / float64(one.Floor)
+		if !strings.HasPrefix(one.FloorIs, probe) {
+			one.WithProbe = float64(one.Ours) / float64(one.Floor+one.Probe)
+		}
 	}
 	one.Verdict = verdict(one.Ratio, one.Limit)
 	r.Rows = append(r.Rows, one)
