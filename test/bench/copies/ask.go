@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -11,8 +12,8 @@ import (
 const askPause = time.Millisecond
 
 // ask asks GetCapacity and Probe in turn while snapshots are made one after the other.
-func (s *station) ask(p plan, r *report, c content, f form) error {
-	progress("%s, %s: GetCapacity meanwhile", s.kind, label(c, f))
+func (s *station) ask(p plan, r *report, c content, m method) error {
+	progress("%s, %s: GetCapacity meanwhile", s.kind, label(c, m.f))
 	times := samples{}
 	var ended atomic.Bool
 	var asking sync.WaitGroup
@@ -25,13 +26,13 @@ func (s *station) ask(p plan, r *report, c content, f form) error {
 			time.Sleep(askPause)
 		}
 	})
-	made, err := s.snapshots(p.asking, c)
+	made, err := s.snapshots(p.asking, c, m)
 	ended.Store(true)
 	asking.Wait()
-	if err != nil || failed != nil {
-		return fmt.Errorf("ask while copying: %w, %w", err, failed)
+	if err := errors.Join(err, failed); err != nil {
+		return fmt.Errorf("ask while copying: %w", err)
 	}
-	r.asked(s.kind, label(c, f), made, times)
+	r.asked(s.kind, label(c, m.f), made, times)
 	for i := range made {
 		if err := s.removeSnapshot(fmt.Sprint("meanwhile-", i)); err != nil {
 			return err
@@ -41,9 +42,9 @@ func (s *station) ask(p plan, r *report, c content, f form) error {
 }
 
 // snapshots makes them for that long, and not more than fit beside the rest.
-func (s *station) snapshots(long time.Duration, c content) (made int, err error) {
+func (s *station) snapshots(long time.Duration, c content, m method) (made int, err error) {
 	most := 200
-	if c.Written >= gib {
+	if c.Written >= gib && !m.raw {
 		most = 4
 	}
 	for start := time.Now(); made < most && time.Since(start) < long; made++ {

@@ -17,7 +17,8 @@ import (
 )
 
 // floor does with bare system calls what a driver cannot do without: build an item in staging/, give it a record, rename
-// it, and make that durable. It lies beside the pool.
+// it, and make that durable. It works in the daemon's own pool, since what a directory costs to make depends on where
+// its parent lies.
 type floor struct {
 	dir              string
 	kind             string
@@ -28,9 +29,6 @@ func (f *floor) open(dir, kind string) (err error) {
 	f.dir, f.kind = dir, kind
 	for name, fd := range map[string]*int{"staging": &f.staging, "volumes": &f.volumes} {
 		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(path, 0o755); err != nil {
-			return err
-		}
 		if *fd, err = unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 			return fmt.Errorf("open %s: %w", path, err)
 		}
@@ -38,10 +36,14 @@ func (f *floor) open(dir, kind string) (err error) {
 	return nil
 }
 
+// item keeps the floor's names apart from the daemon's.
+func item(name string) string { return "floor-" + name }
+
 func (f *floor) close() error { return errors.Join(unix.Close(f.staging), unix.Close(f.volumes)) }
 
 // arrive ends every raw operation: the record, the rename, its durability.
 func (f *floor) arrive(name string, durable func(int) error) error {
+	name = item(name)
 	record := []byte(name + strings.Repeat("r", 500-len(name))) // of equal records ext4 would keep a single block
 	if err := unix.Lsetxattr(filepath.Join(f.dir, "staging", name), "trusted.bench", record, 0); err != nil {
 		return err
@@ -54,24 +56,24 @@ func (f *floor) arrive(name string, durable func(int) error) error {
 
 // subvolume: mkdir, the snapshot ioctl, for a volume its limit, the record, rename, commit.
 func (f *floor) subvolume(name, source string, limit int64) error {
-	if err := unix.Mkdirat(f.staging, name, 0o755); err != nil {
+	if err := unix.Mkdirat(f.staging, item(name), 0o755); err != nil {
 		return err
 	}
-	item, err := unix.Openat(f.staging, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	dir, err := unix.Openat(f.staging, item(name), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(item)
+	defer unix.Close(dir)
 	src, err := unix.Open(source, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(src)
-	if err := btrfs.Snapshot(src, item, "data", limit == 0); err != nil {
+	if err := btrfs.Snapshot(src, dir, "data", limit == 0); err != nil {
 		return err
 	}
 	if limit > 0 {
-		data, err := unix.Openat(item, "data", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		data, err := unix.Openat(dir, "data", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return err
 		}
@@ -119,10 +121,10 @@ func (f *floor) block(name string, bytes int64) error {
 
 // file makes an item with an empty file, which btrfs is to overwrite in place as it does an image.
 func (f *floor) file(name string) (*os.File, error) {
-	if err := unix.Mkdirat(f.staging, name, 0o755); err != nil {
+	if err := unix.Mkdirat(f.staging, item(name), 0o755); err != nil {
 		return nil, err
 	}
-	fd, err := unix.Openat(f.staging, name+"/image", unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+	fd, err := unix.Openat(f.staging, item(name)+"/image", unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +135,7 @@ func (f *floor) file(name string) (*os.File, error) {
 	return to, nil
 }
 
-func (f *floor) path(name string) string { return filepath.Join(f.dir, "volumes", name) }
+func (f *floor) path(name string) string { return filepath.Join(f.dir, "volumes", item(name)) }
 
 // cp copies as `cp -a --reflink` does, sharing blocks if it is always, and returns the time of cp, and that until all
 // is durable: ours is when it answers.
@@ -151,12 +153,12 @@ func (f *floor) cp(ctx context.Context, name, source, reflink string) (alone, sy
 // clear removes what an operation has made.
 func (f *floor) clear(name string) error {
 	if f.kind == "btrfs" {
-		item, err := unix.Openat(f.volumes, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		dir, err := unix.Openat(f.volumes, item(name), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err == nil {
-			if is, _ := isSubvolume(item, "data"); is {
-				err = btrfs.DeleteSubvolume(item, "data")
+			if is, _ := isSubvolume(dir, "data"); is {
+				err = btrfs.DeleteSubvolume(dir, "data")
 			}
-			if err := errors.Join(err, unix.Close(item)); err != nil {
+			if err := errors.Join(err, unix.Close(dir)); err != nil {
 				return err
 			}
 		}

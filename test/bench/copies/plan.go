@@ -33,8 +33,8 @@ func newPlan(short bool) plan {
 			{Name: "4 GiB sparse", Bytes: 4 * gib, Written: 64 * mib},
 			{Name: "10000 files", Files: 10000},
 		},
-		fast: 9, slow: 3, asking: 4 * time.Second, block: 50, files: 5,
-		data: dataPlan{rounds: 3, each: 1700 * time.Millisecond, bytes: 512 * mib},
+		fast: 7, slow: 3, asking: 3 * time.Second, block: 50, files: 5,
+		data: dataPlan{rounds: 3, each: 1500 * time.Millisecond, bytes: 512 * mib},
 	}
 }
 

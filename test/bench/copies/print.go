@@ -35,11 +35,11 @@ func (r *report) printRows(out io.Writer) {
 		return fmt.Sprint("[", floors[floor], "]")
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 1, ' ', tabwriter.AlignRight|tabwriter.Debug)
-	fmt.Fprintln(table, "pool\tcontent\toperation\tby\trepeats\tours\tfloor\t\tratio\ttarget\t\twith Probe\tcp + syncfs\tcp alone\t")
+	fmt.Fprintln(table, "pool\tcontent\toperation\tby\trepeats\tours\tfloor\t\tratio\ttarget\t\twith Probe\tleast ours\tfloor\tratio\tcp + syncfs\tcp alone\t")
 	for _, one := range r.Rows {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n",
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n",
 			one.Pool, one.Content, one.Operation, one.Method, one.Repeats, milli(one.Ours), milli(one.Floor), number(one.FloorIs),
-			decimal("%.2f", one.Ratio), decimal("≤ %.1f", one.Limit), one.Verdict, decimal("%.2f", one.WithProbe), milli(one.CopySynced), milli(one.Copy))
+			decimal("%.2f", one.Ratio), decimal("≤ %.1f", one.Limit), one.Verdict, decimal("%.2f", one.WithProbe), milli(one.Least), milli(one.LeastFloor), decimal("%.2f", one.LeastRatio), milli(one.CopySynced), milli(one.Copy))
 	}
 	_ = table.Flush() // to a terminal
 	for i, floor := range named {

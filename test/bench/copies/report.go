@@ -30,6 +30,8 @@ type row struct {
 	FloorIs                          string
 	Ratio, Limit                     float64 // 0: none
 	WithProbe                        float64 // the ratio if a Probe is added to a floor without
+	Least, LeastFloor                time.Duration
+	LeastRatio                       float64 // what a machine without other work would show
 	Copy, CopySynced                 time.Duration
 	Verdict                          string
 }
@@ -73,17 +75,17 @@ func verdict(ratio, limit float64) string {
 
 func (r *report) copies(pool, content string, m method, times samples) {
 	for _, operation := range []string{snapshot, restore, clone} {
-		floor := times.median(cpSynced)
+		against, with := cpSynced, ""
 		if m.raw {
-			floor = times.median(rawWrite)
+			against, with = rawWrite, probe
 			if operation == snapshot && len(times[rawRead]) > 0 {
-				floor = times.median(rawRead)
+				against = rawRead
 			}
-			floor += times.median(probe)
 		}
 		r.add(row{
 			Pool: pool, Content: content, Operation: operation, Method: m.name, Repeats: len(times[operation]),
-			Ours: times.median(operation), Probe: times.median(probe), Floor: floor, FloorIs: m.floor, Limit: m.limit,
+			Ours: times.median(operation), Probe: times.median(probe), Floor: times.median(against) + times.median(with), FloorIs: m.floor, Limit: m.limit,
+			Least: times.quantile(operation, 0), LeastFloor: times.quantile(against, 0) + times.quantile(with, 0),
 			Copy: times.median(cpAlone), CopySynced: times.median(cpSynced),
 		})
 	}
@@ -97,6 +99,7 @@ func (r *report) block(pool string, times samples) {
 		r.add(row{
 			Pool: pool, Content: "64 MiB, empty", Operation: one.name, Method: "image", Repeats: len(times[one.name]),
 			Ours: times.median(one.name), Probe: times.median(probe), Floor: times.median(one.floor), FloorIs: one.floor, Limit: one.limit,
+			Least: times.quantile(one.name, 0), LeastFloor: times.quantile(one.floor, 0),
 		})
 	}
 }
@@ -104,6 +107,7 @@ func (r *report) block(pool string, times samples) {
 func (r *report) add(one row) {
 	if one.Floor > 0 {
 		one.Ratio = float64(one.Ours) / float64(one.Floor)
+		one.LeastRatio = float64(one.Least) / float64(one.LeastFloor)
 		if !strings.HasPrefix(one.FloorIs, probe) {
 			one.WithProbe = float64(one.Ours) / float64(one.Floor+one.Probe)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -12,7 +13,7 @@ import (
 	"github.com/hostvol/hostvol/test/daemon"
 )
 
-// station is a daemon with one pool, and a place beside the pool, on the same filesystem, for the floor.
+// station is a daemon with one pool, in which the floor works, too.
 type station struct {
 	*calls
 	kind   string // of the pool's filesystem
@@ -44,25 +45,25 @@ func within(ctx context.Context, binary, dir, kind string, do func(*station) err
 	if err := os.Mkdir(s.pool, 0o755); err != nil {
 		return err
 	}
-	if err := s.floor.open(filepath.Join(s.root, "floor"), kind); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.floor.close()) }()
-
 	// What is deleted goes when purge says so, not beside what is measured next.
 	config := filepath.Join(dir, "config.yaml")
-	if err := os.WriteFile(config, []byte("trash: {retention: 24h, purgeRate: -1}\n"), 0o600); err != nil {
+	text := fmt.Sprintf("pools: [{name: bench, path: %s, create: true, overcommit: 1000}]\ntrash: {retention: 24h, purgeRate: -1}\n", s.pool)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
 	}
 	s.daemon, err = daemon.Start(ctx, daemon.Options{
 		Binary: binary, Dir: dir, NodeID: "bench",
-		Args: []string{"--config", config, "--pool", "bench=" + s.pool, "--mode", "single"},
+		Args: []string{"--config", config, "--mode", "single"},
 	})
 	if err != nil {
 		return err
 	}
 	s.calls = newCalls(ctx, s.daemon.Conn())
 	defer func() { err = errors.Join(err, s.end()) }()
+	if err := s.floor.open(s.pool, kind); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.floor.close()) }()
 	return do(s)
 }
 
@@ -77,7 +78,7 @@ func (s *station) end() error {
 			errs = append(errs, err)
 		}
 	}
-	images, err := filepath.Glob(filepath.Join(s.root, "*", "volumes", "*", "image"))
+	images, err := filepath.Glob(filepath.Join(s.pool, "volumes", "*", "image"))
 	errs = append(errs, err)
 	for _, path := range images {
 		errs = append(errs, detachAll(path))
