@@ -31,12 +31,21 @@ func mismatch(rec pool.Record, a Access) string {
 	case a.FSType != "" && a.FSType != rec.FSType && !rec.Block:
 		return fmt.Sprintf("volume %s has the filesystem %s, not %s", rec.ID, rec.FSType, a.FSType)
 	}
+	return ""
+}
+
+// unfit is the error of a publication for a use that the volume does not have. The
+// options of a directory are those of its mount only.
+func unfit(rec pool.Record, a Access) error {
+	if why := mismatch(rec, a); why != "" {
+		return kind(ErrState, "%s", why)
+	}
 	if rec.FSType == "" && !rec.Block {
 		if _, err := mount.ParseFlags(a.Options); err != nil {
-			return err.Error()
+			return invalid("%w", err)
 		}
 	}
-	return ""
+	return nil
 }
 
 // CheckAccess fails with ErrInvalid when a volume cannot be used so. A static
@@ -49,8 +58,8 @@ func (s *Service) CheckAccess(handle string, attributes map[string]string, a Acc
 			return err
 		}
 	}
-	if why := mismatch(rec, a); why != "" {
-		return invalid("%s", why)
+	if err := unfit(rec, a); err != nil {
+		return invalid("%w", err)
 	}
 	return nil
 }

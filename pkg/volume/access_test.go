@@ -20,7 +20,6 @@ func TestMismatch(t *testing.T) {
 		"a directory":                  {dir, Access{Options: []string{"noatime,ro"}}, ""},
 		"a directory as a device":      {dir, Access{Block: true}, "volumeMode: Filesystem"},
 		"a directory with a type":      {dir, Access{FSType: "ext4"}, "leave out"},
-		"a directory with an option":   {dir, Access{Options: []string{"remount"}}, "remount"},
 		"a device":                     {raw, Access{Block: true}, ""},
 		"a device as a directory":      {raw, Access{}, "volumeMode: Block"},
 		"a filesystem":                 {image, Access{}, ""},

@@ -100,8 +100,8 @@ func (s *Service) source(ctx context.Context, r PublishRequest, flags mount.Flag
 		if err != nil {
 			return nil, err
 		}
-		if why := mismatch(pool.Record{ID: r.Handle}, r.Access); why != "" {
-			return nil, errors.Join(kind(ErrState, "%s", why), dir.Close())
+		if err := unfit(pool.Record{ID: r.Handle}, r.Access); err != nil {
+			return nil, errors.Join(err, dir.Close())
 		}
 		return mount.OfDir(dir), nil
 	}
@@ -114,8 +114,8 @@ func (s *Service) source(ctx context.Context, r PublishRequest, flags mount.Flag
 
 // attach makes ready what a publish of a volume mounts.
 func attach(ctx context.Context, p *pool.Pool, rec pool.Record, r PublishRequest, flags mount.Flags) (*mount.Source, error) {
-	if why := mismatch(rec, r.Access); why != "" {
-		return nil, kind(ErrState, "%s", why)
+	if err := unfit(rec, r.Access); err != nil {
+		return nil, err
 	}
 	item, err := p.OpenItem(rec.ID)
 	if err != nil {

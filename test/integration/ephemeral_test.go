@@ -185,7 +185,7 @@ func TestEphemeralVolumesThatAreRefused(t *testing.T) {
 	}{
 		{"no size", nil, codes.InvalidArgument, []string{"size: 1Gi"}},
 		{"no such size", []string{"size", "huge"}, codes.InvalidArgument, []string{"huge"}},
-		{"unknown", []string{"size", "16Mi", "colour", "red"}, codes.InvalidArgument, []string{"colour", "size, pool, enforce, mode, uid, gid"}},
+		{"unknown", []string{"size", "16Mi", "colour", "red"}, codes.InvalidArgument, []string{"colour", "size, pool, engine, enforce, mode, uid, gid"}},
 		{"mode", []string{"size", "16Mi", "mode", "rw"}, codes.InvalidArgument, []string{"mode"}},
 		{"another pool", []string{"size", "16Mi", "pool", "ssd"}, codes.InvalidArgument, []string{"ssd", "default"}},
 		{"enforced", []string{"size", "16Mi", "enforce", "required"}, codes.FailedPrecondition, []string{"enforce"}},

@@ -214,7 +214,7 @@ func TestFreezeAndAKillOfTheGuard(t *testing.T) {
 
 // A copy that takes longer than a volume may be frozen is given up, and says what helps.
 func TestFreezeForTooLong(t *testing.T) {
-	n, target := serveSlow(t, 300*time.Millisecond)
+	n, target := serveSlow(t, 100*time.Millisecond)
 	s := scribble(t, target)
 	for range 2 {
 		_, err := n.cut("snap", "vol")

@@ -125,7 +125,7 @@ func TestRequestsThatCannotBeServed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			set := func(r *csi.CreateVolumeRequest) { r.VolumeCapabilities = []*csi.VolumeCapability{c} }
-			_, err := n.create("new", set)
+			_, err := n.create("new", set, with("engine", "directory"))
 			want(t, err, codes.InvalidArgument)
 			onNode := codes.InvalidArgument
 			if c == block || c == formatted || c == group { // well-formed, and more than a volume can do

@@ -211,12 +211,13 @@ func TestCapacity(t *testing.T) {
 	if got := capacity(n); got != 100*mib {
 		t.Errorf("%d", got)
 	}
-	block := &csi.VolumeCapability{AccessMode: many().GetAccessMode(), AccessType: &csi.VolumeCapability_Block{Block: &csi.VolumeCapability_BlockVolume{}}}
+	group := many()
+	group.GetMount().VolumeMountGroup = "5"
 	for name, r := range map[string]*csi.GetCapacityRequest{
-		"another node": {AccessibleTopology: &csi.Topology{Segments: map[string]string{"topology.hostvol.csi.io/node": "node-b"}}},
-		"another pool": {Parameters: map[string]string{"pool": "other"}},
-		"enforced":     {Parameters: map[string]string{"enforce": "required"}},
-		"raw block":    {VolumeCapabilities: []*csi.VolumeCapability{block}},
+		"another node":  {AccessibleTopology: &csi.Topology{Segments: map[string]string{"topology.hostvol.csi.io/node": "node-b"}}},
+		"another pool":  {Parameters: map[string]string{"pool": "other"}},
+		"enforced":      {Parameters: map[string]string{"enforce": "required"}},
+		"a mount group": {VolumeCapabilities: []*csi.VolumeCapability{group}},
 	} {
 		answer, err := n.controller.GetCapacity(n.ctx(), r)
 		if err != nil || answer.GetAvailableCapacity() != 0 {

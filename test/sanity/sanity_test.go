@@ -58,7 +58,7 @@ func volumes() []kind {
 		{name: "image-of-ext4", pool: "xfs", access: "mount", parameters: image("ext4"), only: "single"},
 		{name: "image-of-xfs", pool: "ext4", access: "mount", parameters: image("xfs"), mib: 320, brief: true},
 		{name: "image-of-xfs-on-btrfs", pool: "btrfs", access: "mount", parameters: image("xfs"), mib: 320, brief: true},
-		{name: "image-of-btrfs", pool: "xfs", access: "mount", parameters: image("btrfs"), mib: 128, brief: true},
+		{name: "image-of-btrfs", pool: "xfs", access: "mount", parameters: image("btrfs"), mib: 256, brief: true},
 		{name: "block-on-ext4", pool: "ext4", access: "block", brief: true},
 		{name: "block-on-xfs", pool: "xfs", access: "block", brief: true},
 		{name: "block-on-btrfs", pool: "btrfs", access: "block", brief: true},
