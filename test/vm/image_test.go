@@ -19,7 +19,7 @@ import (
 
 // imageBytes is the size of a volume with a filesystem of its own.
 func imageBytes(filesystem string) int64 {
-	return map[string]int64{"ext4": 32 * mib, "btrfs": 128 * mib, "xfs": 320 * mib}[filesystem]
+	return map[string]int64{"ext4": 32 * mib, "btrfs": 256 * mib, "xfs": 320 * mib}[filesystem]
 }
 
 // images runs a test for what an image can hold, "" for a raw block volume, on both filesystems. What differs between
