@@ -72,7 +72,7 @@ func TestGroupSnapshot(t *testing.T) {
 		if strings.Contains(status, `"readyToUse":true`) {
 			return ""
 		}
-		return status
+		return "its status is " + status
 	})
 	members := map[string]string{}
 	cluster.Eventually(t, time.Minute, "two members", func(context.Context) string {
@@ -82,7 +82,7 @@ func TestGroupSnapshot(t *testing.T) {
 			members[claim] = name
 		}
 		if members["first"] == "" || members["second"] == "" {
-			return list
+			return "there are " + list
 		}
 		return ""
 	})
