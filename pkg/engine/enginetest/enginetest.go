@@ -55,7 +55,7 @@ func Run(t *testing.T, open func(t *testing.T) Setup) {
 		t.Run(nameOf(form), func(t *testing.T) {
 			t.Parallel()
 			w := &world{pool: p, form: form, other: other}
-			for _, c := range cases() {
+			for _, c := range cases(p.Setup) {
 				t.Run(c.name, func(t *testing.T) { c.run(t, w) })
 			}
 		})
@@ -67,8 +67,8 @@ type testCase struct {
 	run  func(*testing.T, *world)
 }
 
-func cases() []testCase {
-	return []testCase{
+func cases(s Setup) []testCase {
+	all := []testCase{
 		{"create", testCreate},
 		{"enforce", testEnforce},
 		{"create from a volume", testCreateFrom},
@@ -80,7 +80,6 @@ func cases() []testCase {
 		{"hold for too long", testHoldTooLong},
 		{"snapshot", testSnapshot},
 		{"snapshot of a writer", testSnapshotOfAWriter},
-		{"snapshot of what is nested", testSnapshotNested},
 		{"import", testImport},
 		{"export", testExport},
 		{"apply", testApply},
@@ -99,6 +98,10 @@ func cases() []testCase {
 		{"close", testClose},
 		{"many at once", testConcurrent},
 	}
+	if s.Nest != nil {
+		all = append(all, testCase{"snapshot of what is nested", testSnapshotNested})
+	}
+	return all
 }
 
 func nameOf(f engine.Form) string {

@@ -113,9 +113,6 @@ func testSnapshotOfAWriter(t *testing.T, w *world) {
 }
 
 func testSnapshotNested(t *testing.T, w *world) {
-	if w.Nest == nil {
-		t.Skip("nothing excludes a snapshot")
-	}
 	from := w.volume(t)
 	u := from.use(t, w.e, false)
 	w.Nest(t, u.path)

@@ -214,10 +214,11 @@ func TestTheGuardOutlivesSignals(t *testing.T) {
 // A guard that was told it is done does not thaw what somebody else freezes.
 func TestTheGuardLeavesOthersAlone(t *testing.T) {
 	dir := open(t, hosttest.Ext4(t, 32, ""))
-	const limit = 700 * time.Millisecond
+	limit := 700 * time.Millisecond
 	f, err := Freeze([]*os.File{dir}, limit, program())
-	if errors.Is(err, ErrEnded) {
-		t.Skip("the machine is too slow for this")
+	for errors.Is(err, ErrEnded) && limit < 20*time.Second { // the machine is too slow for so short a time
+		limit *= 2
+		f, err = Freeze([]*os.File{dir}, limit, program())
 	}
 	must(t, err)
 	must(t, f.Thaw())
