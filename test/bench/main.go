@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 
 	"github.com/hostvol/hostvol/test/daemon"
@@ -61,12 +60,7 @@ func bench(ctx context.Context, o options) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("needs root: it mounts file systems")
 	}
-	if o.binary == "" {
-		o.binary, err = daemon.Binary(ctx)
-	} else {
-		o.binary, err = filepath.Abs(o.binary)
-	}
-	if err != nil {
+	if o.binary, err = daemon.FindBinary(ctx, o.binary); err != nil {
 		return err
 	}
 	base, err := os.MkdirTemp(o.dir, "hvb")

@@ -41,3 +41,11 @@ func explain(err error) error {
 	}
 	return err
 }
+
+// FindBinary is the given executable, by its absolute path, or else Binary.
+func FindBinary(ctx context.Context, given string) (string, error) {
+	if given == "" {
+		return Binary(ctx)
+	}
+	return filepath.Abs(given)
+}

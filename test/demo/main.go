@@ -38,7 +38,7 @@ func demo(ctx context.Context, binary string, verbose bool) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("needs root: it mounts file systems")
 	}
-	if binary, err = findBinary(ctx, binary); err != nil {
+	if binary, err = daemon.FindBinary(ctx, binary); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "hostvol-demo-")
@@ -66,13 +66,6 @@ func demo(ctx context.Context, binary string, verbose bool) (err error) {
 		}
 	}
 	return nil
-}
-
-func findBinary(ctx context.Context, binary string) (string, error) {
-	if binary == "" {
-		return daemon.Binary(ctx)
-	}
-	return filepath.Abs(binary)
 }
 
 // preparePool makes the directory of the pool: on btrfs over a loop device, where the kernel enforces sizes, or
