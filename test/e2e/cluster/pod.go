@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -165,6 +166,17 @@ func (s *Story) In(pod, script string) string {
 // TryIn is In for a script that may fail.
 func (s *Story) TryIn(pod, script string) (string, error) {
 	return s.exec(s.Context(), s.Namespace, pod, "", "sh", "-c", script)
+}
+
+// Number reads one that a pod notes in a file again and again: there is none in it
+// for the moment in which the shell has emptied it.
+func (s *Story) Number(pod, file string) int {
+	s.Helper()
+	n, err := strconv.Atoi(s.In(pod, "until read -r n <"+file+"; do sleep 0.01; done; echo $n"))
+	if err != nil {
+		s.Fatal(err)
+	}
+	return n
 }
 
 func (c *Cluster) exec(ctx context.Context, namespace, pod, container string, command ...string) (string, error) {

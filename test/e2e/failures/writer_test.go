@@ -1,7 +1,6 @@
 package failures
 
 import (
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -116,17 +115,7 @@ func (ws writers) again() {
 // count is how often it has written.
 func (w writer) count() int {
 	w.Helper()
-	return w.number("/tmp/count")
-}
-
-// number reads one that the pod notes, which is not there while it is written.
-func (w writer) number(file string) int {
-	w.Helper()
-	n, err := strconv.Atoi(w.In(w.pod, "until read -r n <"+file+"; do sleep 0.01; done; echo $n"))
-	if err != nil {
-		w.Fatal(err)
-	}
-	return n
+	return w.Number(w.pod, "/tmp/count")
 }
 
 // mount tells what the pod has of its volume.
@@ -162,7 +151,7 @@ func (w writer) stillWrites(before int) {
 	if errors := w.In(w.pod, "cat /tmp/errors 2>/dev/null || true"); errors != "" {
 		w.Errorf("pod %s met errors: %s", w.pod, errors)
 	}
-	if longest := time.Duration(w.number("/tmp/longest")) * 10 * time.Millisecond; longest > longestPause {
+	if longest := time.Duration(w.Number(w.pod, "/tmp/longest")) * 10 * time.Millisecond; longest > longestPause {
 		w.Errorf("pod %s once waited %s between two writes", w.pod, longest)
 	} else {
 		w.Logf("pod %s wrote %d times and never waited longer than %s", w.pod, w.count(), longest)
