@@ -168,11 +168,11 @@ func (s *Story) TryIn(pod, script string) (string, error) {
 	return s.exec(s.Context(), s.Namespace, pod, "", "sh", "-c", script)
 }
 
-// Number reads one that a pod notes in a file again and again: there is none in it
-// for the moment in which the shell has emptied it.
+// Number reads one that a pod notes in a file again and again: there is none
+// before the first time, and at the moment in which the shell has emptied it.
 func (s *Story) Number(pod, file string) int {
 	s.Helper()
-	n, err := strconv.Atoi(s.In(pod, "until read -r n <"+file+"; do sleep 0.01; done; echo $n"))
+	n, err := strconv.Atoi(s.In(pod, "{ until read -r n <"+file+"; do sleep 0.01; done; } 2>/dev/null; echo $n"))
 	if err != nil {
 		s.Fatal(err)
 	}
