@@ -1,0 +1,47 @@
+// Command hostvol-flex serves the FlexVolume protocol of the kubelet. Installed
+// under the name of a driver (local, nfs, cifs, lvm) it is that driver. Under its
+// own name it installs and removes drivers, and leads their volumes to CSI.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hostvol/hostvol/pkg/version"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := root().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "hostvol-flex:", err)
+		stop()
+		os.Exit(1) //nolint:gocritic // stop was called
+	}
+}
+
+func root() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "hostvol-flex",
+		Short: "FlexVolume drivers of hostvol",
+		Long: "hostvol-flex installs and removes the FlexVolume drivers of hostvol, and leads\n" +
+			"their volumes to CSI. Installed under a driver's name it is that driver.",
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	c.AddCommand(install(), uninstall(), migrate(), printVersion())
+	return c
+}
+
+func printVersion() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Run: func(c *cobra.Command, _ []string) {
+			fmt.Fprintln(c.OutOrStdout(), version.Version)
+		},
+	}
+}
