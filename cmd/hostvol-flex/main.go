@@ -8,14 +8,25 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/hostvol/hostvol/pkg/flex"
 	"github.com/hostvol/hostvol/pkg/version"
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[0] == flex.Self {
+		if code, is := flex.TakeOff(os.Args[1:], os.Stderr); is {
+			os.Exit(code)
+		}
+	}
+	if name, is := driver(os.Args); is {
+		os.Exit(call(os.Args[0], name, os.Args[1:]))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := root().ExecuteContext(ctx); err != nil {
@@ -23,6 +34,21 @@ func main() {
 		stop()
 		os.Exit(1) //nolint:gocritic // stop was called
 	}
+}
+
+// driver tells whether the program is called as a driver, and as which: by its own
+// file's name. Under another name than a driver's, what begins with a call is one,
+// and under the name hostvol-flex it is one to local.
+func driver(args []string) (name string, is bool) {
+	name = filepath.Base(args[0])
+	if slices.Contains(drivers(), name) {
+		return name, true
+	}
+	is = len(args) > 1 && flex.IsCall(args[1])
+	if name == "hostvol-flex" {
+		name = "local"
+	}
+	return name, is
 }
 
 func root() *cobra.Command {

@@ -120,8 +120,3 @@ type Purged struct {
 
 // Fault is one broken invariant, or finding, of a check.
 type Fault = volume.Fault
-
-// failure is the body of every answer that is not 200.
-type failure struct {
-	Error string `json:"error"`
-}

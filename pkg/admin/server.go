@@ -2,60 +2,32 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"net"
 	"net/http"
-	"time"
-
-	"k8s.io/klog/v2"
 
 	"github.com/hostvol/hostvol/pkg/volume"
+	"github.com/hostvol/hostvol/pkg/wire"
 )
 
-// bodyLimit bounds a request, in bytes.
-const bodyLimit = 64 << 10
-
-// NewServer serves the API for the service. The caller listens on a socket of
-// mode 0600; that is all the protection there is.
+// NewServer serves the API for the service.
 func NewServer(ctx context.Context, volumes *volume.Service) *http.Server {
 	s := server{volumes}
-	mux := http.NewServeMux()
-	handle(mux, "GET /v1/pools", s.pools)
-	handle(mux, "GET /v1/volumes", s.list)
-	handle(mux, "GET /v1/snapshots", s.snapshots)
-	handle(mux, "GET /v1/trash", s.trash)
-	handle(mux, "POST /v1/trash/{name}/restore", s.restore)
-	handle(mux, "POST /v1/trash/{name}/purge", s.purge)
-	handle(mux, "POST /v1/trash/purge", s.purge)
-	handle(mux, "POST /v1/adopt", s.adopt)
-	handle(mux, "POST /v1/volumes/{name}/release", s.release)
-	handle(mux, "GET /v1/check", s.check)
-	return &http.Server{
-		Handler: mux, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
-		BaseContext: func(net.Listener) context.Context { return ctx },
-	}
+	mux := &wire.Mux{StatusOf: statusOf}
+	wire.Handle(mux, "GET /v1/pools", s.pools)
+	wire.Handle(mux, "GET /v1/volumes", s.list)
+	wire.Handle(mux, "GET /v1/snapshots", s.snapshots)
+	wire.Handle(mux, "GET /v1/trash", s.trash)
+	wire.Handle(mux, "POST /v1/trash/{name}/restore", s.restore)
+	wire.Handle(mux, "POST /v1/trash/{name}/purge", s.purge)
+	wire.Handle(mux, "POST /v1/trash/purge", s.purge)
+	wire.Handle(mux, "POST /v1/adopt", s.adopt)
+	wire.Handle(mux, "POST /v1/volumes/{name}/release", s.release)
+	wire.Handle(mux, "GET /v1/check", s.check)
+	return mux.Server(ctx)
 }
 
 type server struct {
 	volumes *volume.Service
-}
-
-// handle serves one method: what it returns is the answer, as JSON.
-func handle[T any](mux *http.ServeMux, pattern string, method func(*http.Request) (T, error)) {
-	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		answer, err := method(r)
-		w.Header().Set("Content-Type", "application/json")
-		out := json.NewEncoder(w)
-		if err != nil {
-			klog.FromContext(r.Context()).V(2).Info("Admin call refused", "call", pattern, "err", err)
-			w.WriteHeader(statusOf(err))
-			_ = out.Encode(failure{Error: err.Error()})
-			return
-		}
-		klog.FromContext(r.Context()).V(4).Info("Admin call succeeded", "call", pattern)
-		_ = out.Encode(answer)
-	})
 }
 
 func statusOf(err error) int {
@@ -146,10 +118,8 @@ func (s server) purge(r *http.Request) (Purged, error) {
 }
 
 func (s server) adopt(r *http.Request) (Volume, error) {
-	var a Adoption
-	in := json.NewDecoder(http.MaxBytesReader(nil, r.Body, bodyLimit))
-	in.DisallowUnknownFields()
-	if err := in.Decode(&a); err != nil {
+	a, err := wire.Body[Adoption](r)
+	if err != nil {
 		return Volume{}, errors.Join(volume.ErrInvalid, err)
 	}
 	v, err := s.volumes.Adopt(r.Context(), volume.AdoptRequest(a))

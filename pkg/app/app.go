@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -19,6 +20,7 @@ import (
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/engine/directory"
 	"github.com/hostvol/hostvol/pkg/engine/image"
+	"github.com/hostvol/hostvol/pkg/flex/server"
 	"github.com/hostvol/hostvol/pkg/host/umask"
 	"github.com/hostvol/hostvol/pkg/kubelet"
 	"github.com/hostvol/hostvol/pkg/metrics"
@@ -77,6 +79,9 @@ func serviceOptions(cfg config.Config, step func(string), guard []string) volume
 		HealthInterval: cfg.Health.Interval.Duration, DeepInterval: cfg.Health.DeepInterval.Duration,
 		CopyPatience: cfg.Copies.AbandonAfter.Duration,
 		Step:         step,
+	}
+	if cfg.Flex != nil { // what pods may have, persistent volumes may have, too
+		o.StaticRoots = append(slices.Clone(o.StaticRoots), cfg.Flex.Roots...)
 	}
 	for _, p := range cfg.Pools {
 		o.Pools = append(o.Pools, poolConfig(p))
@@ -162,6 +167,12 @@ func listenAll(ctx context.Context, cfg config.Config, volumes *volume.Service, 
 	if cfg.AdminEndpoint != config.None {
 		if err := servers.httpUnix(cfg.AdminEndpoint, admin.NewServer(ctx, volumes)); err != nil {
 			return fmt.Errorf("serve admin commands: %w", err)
+		}
+	}
+	if cfg.Flex != nil {
+		allowed := server.Allowed{Pools: cfg.Flex.Pools, Roots: cfg.Flex.Roots}
+		if err := servers.httpUnix(cfg.Flex.Endpoint, server.New(ctx, volumes, allowed)); err != nil {
+			return fmt.Errorf("serve FlexVolume: %w", err)
 		}
 	}
 	if cfg.MetricsAddress != "" {

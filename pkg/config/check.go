@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -49,6 +50,9 @@ func (c Config) Check() error {
 			bad("staticRoots: / would open the whole node to whoever may write a PersistentVolume")
 		}
 	}
+	if c.Flex != nil {
+		errs = append(errs, c.checkFlex()...)
+	}
 	if c.MaxVolumesPerNode < 0 {
 		bad("maxVolumesPerNode: %d is negative", c.MaxVolumesPerNode)
 	}
@@ -57,6 +61,26 @@ func (c Config) Check() error {
 	}
 	errs = append(errs, c.checkPools()...)
 	return errors.Join(errs...)
+}
+
+func (c Config) checkFlex() []error {
+	var errs []error
+	if _, err := Socket(c.Flex.Endpoint); err != nil {
+		errs = append(errs, fmt.Errorf("flex: endpoint: %w", err))
+	}
+	for _, name := range c.Flex.Pools {
+		if !slices.ContainsFunc(c.Pools, func(p Pool) bool { return p.Name == name }) {
+			errs = append(errs, fmt.Errorf("flex: pools: there is no pool %q", name))
+		}
+	}
+	for _, root := range c.Flex.Roots {
+		if err := checkPath(root); err != nil {
+			errs = append(errs, fmt.Errorf("flex: roots: %w", err))
+		} else if root == "/" {
+			errs = append(errs, errors.New("flex: roots: / would open the whole node to whoever may make a pod"))
+		}
+	}
+	return errs
 }
 
 func (c Config) checkAddresses() []error {

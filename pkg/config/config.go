@@ -52,6 +52,20 @@ type Config struct {
 	Trash       Trash  `json:"trash,omitempty"`
 	Health      Health `json:"health,omitempty"`
 	Copies      Copies `json:"copies,omitempty"`
+	// Flex lets FlexVolume pods in; nil does not.
+	Flex *Flex `json:"flex,omitempty"`
+}
+
+// Flex is what pods with FlexVolumes may have. Whoever may make a pod may name any
+// volume of it, in every namespace.
+type Flex struct {
+	// Endpoint is the socket that the FlexVolume driver asks, unix:///path, which is
+	// to be seen by the kubelet.
+	Endpoint string `json:"endpoint,omitempty"`
+	// Pools are those whose volumes may be used and made.
+	Pools []string `json:"pools,omitempty"`
+	// Roots are directories below which a path may lie.
+	Roots []string `json:"roots,omitempty"`
 }
 
 // Pool is one pool.
@@ -135,6 +149,9 @@ func (c *Config) Complete() {
 	set(&c.KubeletDir, "/var/lib/kubelet")
 	set(&c.Endpoint, "unix://"+c.KubeletDir+"/plugins/"+c.Driver+"/csi.sock")
 	set(&c.RunDir, "/run/hostvol")
+	if c.Flex != nil {
+		set(&c.Flex.Endpoint, "unix://"+c.KubeletDir+"/plugins/"+c.Driver+"/flex.sock")
+	}
 	set(&c.AdminEndpoint, "unix://"+c.RunDir+"/admin.sock")
 	if len(c.Pools) == 0 {
 		c.Pools = []Pool{{Name: "default", Path: "/var/lib/hostvol", Create: true}}

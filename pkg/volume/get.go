@@ -20,6 +20,17 @@ func (s *Service) Get(handle string) (Volume, error) {
 	return s.volume(p, rec), nil
 }
 
+// Find finds a volume of the CO by its handle, or by the name that it was made with.
+func (s *Service) Find(name string) (Volume, error) {
+	v, err := s.Get(name)
+	if errors.Is(err, ErrNotFound) && idOf(name) != name {
+		if byName, err := s.Get(s.handle(idOf(name))); err == nil {
+			return byName, nil
+		}
+	}
+	return v, err
+}
+
 // List lists at most n volumes of the CO (all for 0) in the order of their ids,
 // from the one after which the token was given. next is "" at the end. Volumes
 // that come and go between two pages move no others.

@@ -188,6 +188,17 @@ func (s *Service) publishedAt(id string) string {
 	return ""
 }
 
+// PublishedAt tells which volume was published at a target, by its id; "" for none
+// that is known, and for static ones.
+func (s *Service) PublishedAt(target string) string {
+	s.published.mu.Lock()
+	defer s.published.mu.Unlock()
+	if id := s.published.at[target]; id != staticKey {
+		return id
+	}
+	return ""
+}
+
 // Publications lists all targets of a volume.
 func (s *Service) Publications(id string) []string {
 	var out []string

@@ -64,6 +64,9 @@ func openStatic(root, rel string) (*safepath.Dir, error) {
 // IsStatic tells whether the attributes are those of a static volume.
 func IsStatic(attributes map[string]string) bool { return attributes[attributePath] != "" }
 
+// StaticContext are the attributes of the static volume of a directory.
+func StaticContext(path string) map[string]string { return map[string]string{attributePath: path} }
+
 // CheckStatic checks that a static volume's directory can be used.
 func (s *Service) CheckStatic(handle string, attributes map[string]string) error {
 	dir, err := s.static(handle, attributes)

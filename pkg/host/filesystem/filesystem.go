@@ -6,9 +6,11 @@
 package filesystem
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -57,10 +59,27 @@ var (
 // that holds data, or whose filesystem cannot tell, is ErrNotBlank. Options are
 // arguments for mkfs. What was written is durable after the next fsync.
 func Format(ctx context.Context, file *os.File, kind string, options []string) error {
+	return format(ctx, file, kind, options, func() error { return blank(file) })
+}
+
+// FormatDisk makes a filesystem on an open block device that holds nothing but
+// zeros. All of it is read to prove that, since no signature that is known says
+// little: data of another kind is data, too. One that holds something is
+// ErrNotBlank.
+func FormatDisk(ctx context.Context, disk *os.File, kind string) error {
+	if err := zeros(ctx, disk); err != nil {
+		return fmt.Errorf("make %s on %s: %w", kind, disk.Name(), err)
+	}
+	// What is begun is not cut short.
+	ctx = context.WithoutCancel(ctx)
+	return format(ctx, disk, kind, nil, func() error { return nil })
+}
+
+func format(ctx context.Context, file *os.File, kind string, options []string, proof func() error) error {
 	if !slices.Contains(Kinds(), kind) {
 		return fmt.Errorf("no filesystem %q can be made, only %v", kind, Kinds())
 	}
-	if err := blank(file); err != nil {
+	if err := proof(); err != nil {
 		return fmt.Errorf("make %s in %s: %w", kind, file.Name(), err)
 	}
 	m := programs(ctx)
@@ -77,10 +96,20 @@ func Format(ctx context.Context, file *os.File, kind string, options []string) e
 		}
 		// mkfs.btrfs looks at all loop devices that are mounted, and fails, before it
 		// has written anything, when one goes meanwhile.
-		if kind != Btrfs || try == formatTries || ctx.Err() != nil || blank(file) != nil {
+		if kind != Btrfs || try == formatTries || ctx.Err() != nil || proof() != nil {
 			return fmt.Errorf("make %s in %s: %w", kind, file.Name(), err)
 		}
 	}
+}
+
+// Kind is the filesystem that blkid finds on a device; "" for nothing that it
+// knows, which does not prove that nothing is there.
+func Kind(ctx context.Context, device string) (string, error) {
+	found, err := programs(ctx).GetDiskFormat(device)
+	if err != nil {
+		return "", fmt.Errorf("look at %s with blkid: %w", device, err)
+	}
+	return found, nil
 }
 
 // formatTries is how often a filesystem is tried to be made.
@@ -96,6 +125,49 @@ func blank(file *os.File) error {
 		return fmt.Errorf("%w: where its data is cannot be told: %w", ErrNotBlank, err)
 	}
 	return fmt.Errorf("%w: it has data at byte %d", ErrNotBlank, at)
+}
+
+// zerosRead is how much of a disk is read at a time, in bytes.
+const zerosRead = 4 << 20
+
+// zeros proves that a disk holds nothing but zeros.
+func zeros(ctx context.Context, disk *os.File) error {
+	buf, zero := make([]byte, zerosRead), make([]byte, zerosRead)
+	for at := int64(0); ; {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("%w: %d MiB were read in the time there was, all zeros; make the filesystem by hand (mkfs), or raise the time: %w", ErrNotBlank, at>>20, err)
+		}
+		n, err := disk.ReadAt(buf, at)
+		if !bytes.Equal(buf[:n], zero[:n]) {
+			return fmt.Errorf("%w: it has data within the 4 MiB at byte %d; if it is of no use, overwrite it (blkdiscard -z) or make the filesystem by hand (mkfs)", ErrNotBlank, at)
+		}
+		_ = unix.Fadvise(int(disk.Fd()), at, int64(n), unix.FADV_DONTNEED)
+		at += int64(n)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrNotBlank, err)
+		}
+	}
+}
+
+// FormatOver is FormatDisk for a disk of which the caller knows that nothing on it
+// was ever of use, such as one that it has just made. A disk that is in use is left.
+func FormatOver(ctx context.Context, path string, disk *os.File, kind string) error {
+	// A mkfs that somebody has started before has it open in this way, too.
+	alone, err := os.OpenFile(path, os.O_WRONLY|unix.O_EXCL, 0)
+	if err != nil {
+		return fmt.Errorf("make %s: %w", kind, err)
+	}
+	size, err := alone.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = alone.WriteAt(make([]byte, min(size, zerosRead)), 0)
+	}
+	if err = errors.Join(err, alone.Sync(), alone.Close()); err != nil {
+		return fmt.Errorf("make %s: erase the beginning of %s: %w", kind, path, err)
+	}
+	return format(ctx, disk, kind, nil, func() error { return nil })
 }
 
 // Check has fsck look at the filesystem of a block device that is mounted

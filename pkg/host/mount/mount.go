@@ -64,10 +64,21 @@ func bindOld(src, parent *safepath.Dir, name string, flags Flags) error {
 // is no error. A mount that is in use is: it is errno.Busy, and stays. Symbolic
 // links are not followed.
 func UnmountTop(parent *safepath.Dir, name string) (was bool, err error) {
+	return unmountTop(parent, name, unix.UMOUNT_NOFOLLOW)
+}
+
+// ForceTop is UnmountTop for a filesystem whose server does not answer: what waits
+// for the server fails, and what was not written to it is lost. One that is in use
+// stays all the same.
+func ForceTop(parent *safepath.Dir, name string) (was bool, err error) {
+	return unmountTop(parent, name, unix.UMOUNT_NOFOLLOW|unix.MNT_FORCE)
+}
+
+func unmountTop(parent *safepath.Dir, name string, flags int) (was bool, err error) {
 	if err := safepath.Component(name); err != nil {
 		return false, err
 	}
-	switch err := unix.Unmount(inside(parent, name), unix.UMOUNT_NOFOLLOW); {
+	switch err := unix.Unmount(inside(parent, name), flags); {
 	case err == nil:
 		return true, nil
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT): // not a mount point, or not there

@@ -17,6 +17,8 @@ type Entry struct {
 	Root string
 	// Point is where it is mounted.
 	Point string
+	// ReadOnly tells that this mount, or the whole filesystem, takes no writes.
+	ReadOnly bool
 	// Shared tells that what is mounted below is seen in other mount namespaces.
 	Shared bool
 	// Type is the filesystem's, Source what was mounted: for a disk its device.
@@ -51,10 +53,13 @@ func Table() ([]Entry, error) {
 		if len(rest) >= 2 {
 			e.Type, e.Source = rest[0], unescape(rest[1])
 		}
+		e.ReadOnly = hasOption(fields[5], "ro") || len(rest) >= 3 && hasOption(rest[2], "ro")
 		table = append(table, e)
 	}
 	return table, lines.Err()
 }
+
+func hasOption(list, option string) bool { return slices.Contains(strings.Split(list, ","), option) }
 
 // unescape undoes the octal escapes of blanks and backslashes.
 func unescape(s string) string {

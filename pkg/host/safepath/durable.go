@@ -1,10 +1,12 @@
 package safepath
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -97,6 +99,43 @@ func (d *Dir) Lock(name string) (*os.File, error) {
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
 	return f, nil
+}
+
+// lockPause is the time between two tries to get a lock.
+const lockPause = 20 * time.Millisecond
+
+// Hold takes an exclusive flock on the directory itself, see HoldFile.
+func (d *Dir) Hold(ctx context.Context) (*os.File, error) {
+	f, err := d.Open(".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := HoldFile(ctx, f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// HoldFile takes an exclusive flock on a file, and waits for it until the context
+// ends: then it is ErrLocked. It is held until the file, and every copy of it that
+// a child has, is closed.
+func HoldFile(ctx context.Context, f *os.File) error {
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, unix.EINTR):
+			continue
+		case !errors.Is(err, unix.EWOULDBLOCK):
+			return fmt.Errorf("lock %s: %w", f.Name(), err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("lock %s: %w", f.Name(), ErrLocked)
+		case <-time.After(lockPause):
+		}
+	}
 }
 
 // RemoveAttribute removes an extended attribute of the directory itself.

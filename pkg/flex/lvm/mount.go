@@ -1,0 +1,154 @@
+package lvm
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"k8s.io/klog/v2"
+
+	"github.com/hostvol/hostvol/pkg/flex"
+	"github.com/hostvol/hostvol/pkg/host/filesystem"
+	"github.com/hostvol/hostvol/pkg/host/lvm"
+	"github.com/hostvol/hostvol/pkg/host/mount"
+	"github.com/hostvol/hostvol/pkg/host/safepath"
+)
+
+// Mount implements flex.Backend.
+func (b Backend) Mount(ctx context.Context, target *flex.Target, o flex.Options) error {
+	r, err := b.read(o)
+	if err != nil {
+		return err
+	}
+	v, err := b.ready(ctx, r)
+	if err != nil {
+		return err
+	}
+	return show(ctx, target, v, r)
+}
+
+// MountDevice implements flex.Attacher. Each pod gets a mount of its own of what is
+// mounted here, read-only or not, so this one can be written to.
+func (b Backend) MountDevice(ctx context.Context, target *flex.Target, device string, o flex.Options) error {
+	r, err := b.read(o)
+	if err != nil {
+		return err
+	}
+	v, err := b.ready(ctx, r)
+	if err != nil {
+		return err
+	}
+	if device != "" && device != v.Path {
+		return fmt.Errorf("device %q is not that of logical volume %s/%s, %s", device, v.Group, v.Name, v.Path)
+	}
+	return show(ctx, target, v, r)
+}
+
+// show mounts a volume's filesystem on the target.
+func show(ctx context.Context, target *flex.Target, v lvm.Volume, r request) error {
+	flags, err := mount.ParseFlags(strings.Split(r.options, ","))
+	if err != nil {
+		return err
+	}
+	flags.ReadOnly = flags.ReadOnly || r.readOnly
+	device, err := v.Open()
+	if err != nil {
+		return err
+	}
+	defer device.Close()
+	// Other pods' calls for the same volume wait, and udev does not look at it.
+	if err := safepath.HoldFile(ctx, device); err != nil {
+		return err
+	}
+	layers, err := target.Layers()
+	if err != nil {
+		return err
+	}
+	if len(layers) > 0 {
+		return same(target, layers[len(layers)-1], device, v, flags)
+	}
+	if err := target.Prepare(); err != nil {
+		return err
+	}
+	kind, err := usable(ctx, device, v, r.fstype)
+	if err != nil {
+		return err
+	}
+	src, err := mount.Filesystem(kind, v.Path, flags.ReadOnly, nil)
+	if err != nil {
+		return err
+	}
+	defer src.Close() //nolint:errcheck // what was mounted stays
+	if shown, err := src.Effective(flags); err != nil {
+		return err
+	} else if shown.ReadOnly && !flags.ReadOnly {
+		return fmt.Errorf("the filesystem of %s/%s is mounted read-only elsewhere, or has errors; it cannot be written to", v.Group, v.Name)
+	}
+	return target.Put(src, flags)
+}
+
+// same checks that what is mounted is what is asked.
+func same(target *flex.Target, e mount.Entry, device *os.File, v lvm.Volume, flags mount.Flags) error {
+	switch {
+	case !lvm.On(device, e):
+		return fmt.Errorf("something else is mounted at %s (%s, %s), not %s/%s; it stays as it is", target.Path, e.Type, e.Source, v.Group, v.Name)
+	case e.ReadOnly != flags.ReadOnly:
+		return fmt.Errorf("%s/%s is mounted at %s already, but read-only: %t; unmount it first", v.Group, v.Name, target.Path, e.ReadOnly)
+	}
+	return nil
+}
+
+// usable sees to it that there is a sound filesystem on the device, and tells which.
+func usable(ctx context.Context, device *os.File, v lvm.Volume, fstype string) (kind string, err error) {
+	kind, err = filesystem.Kind(ctx, v.Path)
+	switch {
+	case err != nil:
+		return "", err
+	case kind == "":
+		if kind = fstype; kind == "" {
+			kind = filesystem.Ext4
+		}
+		err = format(ctx, device, v, kind)
+	case !slices.Contains(filesystem.Kinds(), kind):
+		err = fmt.Errorf("on %s/%s is %s, which cannot be mounted here; it is left as it is", v.Group, v.Name, kind)
+	case fstype != "" && fstype != kind:
+		err = fmt.Errorf("on %s/%s is %s, not %s; it is left as it is", v.Group, v.Name, kind, fstype)
+	default:
+		err = sound(ctx, device, v, kind)
+	}
+	if err == nil && v.Blank() {
+		err = v.Used(ctx)
+	}
+	return kind, err
+}
+
+// format makes a filesystem on a volume on which none is known: either we have made
+// the volume, and what lies on its blocks was somebody's who has given them back, or
+// it is proven blank. It goes on when the call's time is over, since what is half
+// made could be taken for somebody's data.
+func format(ctx context.Context, device *os.File, v lvm.Volume, kind string) (err error) {
+	klog.FromContext(ctx).V(2).Info("Making a filesystem", "device", v.Path, "kind", kind)
+	if v.Blank() {
+		err = filesystem.FormatOver(context.WithoutCancel(ctx), v.Path, device, kind)
+	} else {
+		err = filesystem.FormatDisk(ctx, device, kind)
+	}
+	if err != nil {
+		return err
+	}
+	return device.Sync()
+}
+
+// sound has the filesystem checked, unless it is in use.
+func sound(ctx context.Context, device *os.File, v lvm.Volume, kind string) error {
+	table, err := mount.Table()
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(table, func(e mount.Entry) bool { return lvm.On(device, e) }) {
+		return nil
+	}
+	return filesystem.Check(ctx, v.Path, kind)
+}

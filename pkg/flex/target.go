@@ -1,0 +1,154 @@
+package flex
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hostvol/hostvol/pkg/host/errno"
+	"github.com/hostvol/hostvol/pkg/host/mount"
+	"github.com/hostvol/hostvol/pkg/host/safepath"
+)
+
+// Targets are the paths that may be mounted on and unmounted.
+type Targets struct {
+	// KubeletDir is the kubelet's --root-dir; it may be a link.
+	KubeletDir string
+}
+
+// shapes are the only paths below the kubelet's directory that this protocol has:
+// a volume of a pod, and the common mount of an attached one. A star is any name.
+func shapes() []string {
+	return []string{
+		"pods/*/volumes/*~*/*",
+		"plugins/kubernetes.io/flexvolume/*/*/mounts/*",
+	}
+}
+
+// Target is a path of a call, locked. Its parent was reached without following a
+// link. The target itself is looked at through the mount table first: a look at the
+// root of a dead server's filesystem may not come back.
+type Target struct {
+	// Path is as the kubelet gave it.
+	Path   string
+	parent *safepath.Dir
+	name   string
+	// point is the path as the mount table shows it.
+	point string
+	lock  *os.File
+}
+
+// open checks a path, and locks it against other calls of the same driver for the
+// same pod. It fails with fs.ErrNotExist when the parent is not there.
+func (t Targets) open(ctx context.Context, path string) (*Target, error) {
+	rel, err := t.check(path)
+	if err != nil {
+		return nil, err
+	}
+	real, err := filepath.EvalSymlinks(t.KubeletDir)
+	if err != nil {
+		return nil, fmt.Errorf("the kubelet's directory: %w; install the driver with the kubelet's --root-dir as --kubelet-dir", err)
+	}
+	root, err := safepath.OpenRoot(real)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close() //nolint:errcheck // read only
+	parent, err := root.OpenDir(filepath.Dir(rel))
+	if errno.Link(err) {
+		return nil, fmt.Errorf("a part of %s is a symbolic link or no directory: %w", path, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	lock, err := parent.Hold(ctx)
+	if errors.Is(err, safepath.ErrLocked) {
+		err = fmt.Errorf("an earlier call, or a program that it has started, is still at work there, and waits perhaps for a server: %w", err)
+	}
+	if err != nil {
+		return nil, errors.Join(err, parent.Close())
+	}
+	return &Target{Path: path, parent: parent, name: filepath.Base(rel), point: filepath.Join(real, rel), lock: lock}, nil
+}
+
+// check checks the form of a path, and gives it relative to the kubelet's directory.
+func (t Targets) check(path string) (rel string, err error) {
+	if !filepath.IsAbs(path) || filepath.Clean(path) != path || strings.ContainsRune(path, 0) {
+		return "", fmt.Errorf("target %q is not an absolute, clean path", path)
+	}
+	if !mount.Below(path, t.KubeletDir) {
+		return "", fmt.Errorf("target %q is not below the kubelet's directory %s; if the kubelet has another --root-dir, install the driver with it as --kubelet-dir", path, t.KubeletDir)
+	}
+	rel = strings.TrimPrefix(path[len(t.KubeletDir):], "/")
+	if !slices.ContainsFunc(shapes(), func(shape string) bool { return like(shape, rel) }) {
+		return "", fmt.Errorf("target %q is not where the kubelet has FlexVolumes: %s", path, strings.Join(shapes(), " or "))
+	}
+	return rel, nil
+}
+
+// like matches component by component; filepath.Match would take brackets in names.
+func like(shape, rel string) bool {
+	want, have := strings.Split(shape, "/"), strings.Split(rel, "/")
+	return slices.EqualFunc(want, have, func(w, h string) bool {
+		vendor, driver, isDriver := strings.Cut(h, "~")
+		switch w {
+		case "*":
+			return h != ""
+		case "*~*":
+			return isDriver && vendor != "" && driver != ""
+		}
+		return w == h
+	})
+}
+
+func (t *Target) close() {
+	_ = t.parent.Close()
+	_ = t.lock.Close()
+}
+
+func isGone(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// Layers lists what is mounted on the target, the topmost last.
+func (t *Target) Layers() ([]mount.Entry, error) {
+	table, err := mount.Table()
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(table, func(e mount.Entry) bool { return e.Point != t.point }), nil
+}
+
+// Prepare makes the target's directory if it is missing, and refuses what cannot be
+// mounted on without hiding something: a link, a file, a directory with content.
+// Nothing may be mounted there.
+func (t *Target) Prepare() error {
+	err := t.parent.Mkdir(t.name, 0o750)
+	if err == nil || !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	dir, err := t.parent.OpenDir(t.name)
+	if errno.Link(err) {
+		return fmt.Errorf("the target %s is a symbolic link or no directory; remove it", t.Path)
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close() //nolint:errcheck // read only
+	names, err := dir.Names()
+	if err == nil && len(names) > 0 {
+		err = fmt.Errorf("the target %s has something in it (%q), which a mount would hide; move it away", t.Path, names[0])
+	}
+	return err
+}
+
+// Put mounts a source on the prepared target.
+func (t *Target) Put(src *mount.Source, flags mount.Flags) error {
+	return src.Mount(t.parent, t.name, flags)
+}
+
+// Open opens the target itself, without following a link.
+func (t *Target) Open() (*safepath.Dir, error) { return t.parent.OpenDir(t.name) }

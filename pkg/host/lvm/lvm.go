@@ -1,0 +1,161 @@
+// Package lvm owns the command line of LVM: it finds, makes, enlarges and activates
+// logical volumes. What is on them is not its concern.
+package lvm
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hostvol/hostvol/pkg/host/mount"
+	"github.com/hostvol/hostvol/pkg/host/run"
+)
+
+// ErrNotFound means that there is no such logical volume, or no such group.
+var ErrNotFound = errors.New("there is no such logical volume")
+
+// TagBlank marks a volume that Create has made, and on which nothing of use was
+// written yet.
+const TagBlank = "hostvol.blank"
+
+// Volume is a logical volume.
+type Volume struct {
+	Group, Name string
+	Bytes       int64
+	// Path is that of its device node, if it is active.
+	Path   string
+	Active bool
+	Tags   []string
+}
+
+// Blank tells whether it has TagBlank.
+func (v Volume) Blank() bool { return slices.Contains(v.Tags, TagBlank) }
+
+var name = regexp.MustCompile(`^[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,126}$`)
+
+// CheckName checks the name of a group or a volume, as lvm(8) has it.
+func CheckName(s string) error {
+	if !name.MatchString(s) || s == "." || s == ".." {
+		return fmt.Errorf("%q is not a name that LVM takes: letters, digits and + _ . -, no dash at its beginning", s)
+	}
+	return nil
+}
+
+// report is what lvs prints.
+type report struct {
+	Report []struct {
+		LV []struct {
+			Name   string `json:"lv_name"`
+			Size   string `json:"lv_size"`
+			Path   string `json:"lv_path"`
+			Active string `json:"lv_active"`
+			Tags   string `json:"lv_tags"`
+		} `json:"lv"`
+	} `json:"report"`
+}
+
+// Find finds a volume. It fails with ErrNotFound when the group can be read and has
+// none of that name, or there is no such group.
+func Find(ctx context.Context, group, volume string) (Volume, error) {
+	if err := errors.Join(CheckName(group), CheckName(volume)); err != nil {
+		return Volume{}, err
+	}
+	var out bytes.Buffer
+	said, err := run.Do(ctx, program(&out, "lvs", "--reportformat", "json", "--units", "b", "--nosuffix",
+		"-o", "lv_name,lv_size,lv_path,lv_active,lv_tags", "-S", `lv_name="`+volume+`"`, "--", group))
+	if err != nil {
+		if strings.Contains(said, "not found") {
+			return Volume{}, fmt.Errorf("volume group %s: %w: %s", group, ErrNotFound, said)
+		}
+		return Volume{}, fmt.Errorf("read volume group %s: %w: %s", group, err, said)
+	}
+	var r report
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		return Volume{}, fmt.Errorf("read volume group %s: lvs printed no JSON: %w", group, err)
+	}
+	for _, part := range r.Report {
+		for _, lv := range part.LV {
+			if lv.Name != volume {
+				continue
+			}
+			size, err := strconv.ParseInt(lv.Size, 10, 64)
+			if err != nil {
+				return Volume{}, fmt.Errorf("read volume group %s: size %q of %s", group, lv.Size, volume)
+			}
+			return Volume{Group: group, Name: volume, Bytes: size, Path: lv.Path, Active: lv.Active == "active", Tags: strings.Split(lv.Tags, ",")}, nil
+		}
+	}
+	return Volume{}, fmt.Errorf("logical volume %s/%s: %w", group, volume, ErrNotFound)
+}
+
+// Create makes a volume of at least so many bytes, with TagBlank.
+func Create(ctx context.Context, group, volume string, size int64) error {
+	if err := errors.Join(CheckName(group), CheckName(volume)); err != nil {
+		return err
+	}
+	return do(ctx, "lvcreate", "--yes", "--wipesignatures", "y", "--zero", "y", "--addtag", TagBlank, "--size", bytesOf(size), "--name", volume, "--", group)
+}
+
+// Used takes TagBlank off: from now on there may be something on the volume.
+func (v Volume) Used(ctx context.Context) error {
+	return do(ctx, "lvchange", "--deltag", TagBlank, "--", v.full())
+}
+
+// Extend makes a volume at least so large. One that is large enough stays.
+func (v Volume) Extend(ctx context.Context, size int64) error {
+	if size <= v.Bytes {
+		return nil
+	}
+	return do(ctx, "lvextend", "--size", bytesOf(size), "--", v.full())
+}
+
+// Activate makes the device of a volume appear.
+func (v Volume) Activate(ctx context.Context) error {
+	return do(ctx, "lvchange", "--activate", "y", "--", v.full())
+}
+
+// Open opens the device of an active volume.
+func (v Volume) Open() (*os.File, error) { return os.OpenFile(v.Path, os.O_RDWR, 0) }
+
+// On tells whether a mount shows a filesystem of the open device.
+func On(device *os.File, e mount.Entry) bool {
+	var is, at unix.Stat_t
+	if unix.Fstat(int(device.Fd()), &is) != nil {
+		return false
+	}
+	if e.Device == fmt.Sprintf("%d:%d", unix.Major(is.Rdev), unix.Minor(is.Rdev)) {
+		return true
+	}
+	// A btrfs has a number of its own in the mount table.
+	return strings.HasPrefix(e.Source, "/dev/") && unix.Stat(e.Source, &at) == nil && at.Mode&unix.S_IFMT == unix.S_IFBLK && at.Rdev == is.Rdev
+}
+
+func (v Volume) full() string { return v.Group + "/" + v.Name }
+
+func bytesOf(size int64) string { return strconv.FormatInt(size, 10) + "b" }
+
+func program(out *bytes.Buffer, argv ...string) run.Program {
+	// LVM complains of descriptors that it did not open.
+	p := run.Program{Argv: argv, Env: []string{"LVM_SUPPRESS_FD_WARNINGS=1"}}
+	if out != nil {
+		p.Stdout = out
+	}
+	return p
+}
+
+func do(ctx context.Context, argv ...string) error {
+	said, err := run.Do(ctx, program(nil, argv...))
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, said)
+	}
+	return nil
+}

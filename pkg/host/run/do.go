@@ -1,0 +1,130 @@
+package run
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// ErrLeft means that a program that was to be killed is still there: it waits in
+// the kernel for a disk or a server. What it does may yet take effect.
+var ErrLeft = errors.New("it cannot be killed now, and goes on in the background")
+
+// Program is a program that runs to its end.
+type Program struct {
+	// Argv begins with a path, or a name that is looked up in PATH. Everybody on the
+	// machine can read it while the program runs.
+	Argv []string
+	// Env is added to the environment, in the C locale.
+	Env []string
+	// Files are its descriptors from 3 on.
+	Files []*os.File
+	// Stdout gets the standard output, which is not in what Do returns then.
+	Stdout io.Writer
+}
+
+const (
+	// endTime is how long a killed program has to be gone.
+	endTime = 2 * time.Second
+	// outputLimit bounds what is kept of the output, in bytes, at either end.
+	outputLimit = 32 << 10
+)
+
+// Do runs a program to its end and returns what it has printed, standard output
+// and error together. When the context ends, it is killed with all that it has
+// started, and the error wraps the context's; one that does not die in two seconds
+// is left behind, which is ErrLeft. It does not outlive this process, if that can
+// be helped.
+func Do(ctx context.Context, p Program) (string, error) {
+	if len(p.Argv) == 0 {
+		return "", errors.New("no program")
+	}
+	var out output
+	cmd := exec.Command(p.Argv[0], p.Argv[1:]...)
+	cmd.Env = append(append(os.Environ(), "LC_ALL=C"), p.Env...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if p.Stdout != nil {
+		cmd.Stdout = p.Stdout
+	}
+	cmd.ExtraFiles = p.Files
+	cmd.WaitDelay = endTime
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	started, ended := make(chan error, 1), make(chan error, 1)
+	go func() {
+		// The kernel sends Pdeathsig when this thread ends, not this process.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			ended <- cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
+		return "", fmt.Errorf("start %s: %w", p.Argv[0], err)
+	}
+	select {
+	case err := <-ended:
+		return out.String(), named(p, err)
+	case <-ctx.Done():
+	}
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended by now
+	err := fmt.Errorf("%s did not end in time: %w", p.Argv[0], ctx.Err())
+	select {
+	case <-ended:
+	case <-time.After(endTime + time.Second):
+		err = fmt.Errorf("%w: %w", err, ErrLeft)
+	}
+	return out.String(), err
+}
+
+func named(p Program, err error) error {
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) { // ended well; a child of its own keeps the pipe
+		return nil
+	}
+	return fmt.Errorf("%s: %w", p.Argv[0], err)
+}
+
+// Code is the exit status in an error of Do; -1 when there is none.
+func Code(err error) int {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	return -1
+}
+
+// output keeps the beginning and the end of what is written.
+type output struct {
+	mu         sync.Mutex
+	head, tail bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := min(len(p), outputLimit-o.head.Len())
+	o.head.Write(p[:n])
+	o.tail.Write(p[n:])
+	if over := o.tail.Len() - outputLimit; over > 0 {
+		o.tail.Next(over)
+	}
+	return len(p), nil
+}
+
+// String is what was kept, without blanks around it.
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return strings.TrimSpace(o.head.String() + o.tail.String())
+}
