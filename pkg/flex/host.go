@@ -3,19 +3,24 @@ package flex
 import (
 	"fmt"
 	"net/netip"
-	"regexp"
 	"strings"
 	"unicode"
 )
 
-var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?$`)
+// isHostName tells what can be a name in DNS, or in /etc/hosts.
+func isHostName(name string) bool {
+	return name != "" && len(name) <= 253 && !strings.HasPrefix(name, "-") && !strings.HasPrefix(name, ".") &&
+		!strings.ContainsFunc(name, func(r rune) bool {
+			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-", r)
+		})
+}
 
 // Server checks the name or address of a server, and gives it as it stands before a
 // path: an IPv6 address in brackets.
 func Server(name string) (string, error) {
 	bare := strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
 	if address, err := netip.ParseAddr(bare); err == nil {
-		if address.Zone() != "" && !hostName.MatchString(address.Zone()) {
+		if address.Zone() != "" && !isHostName(address.Zone()) {
 			return "", fmt.Errorf("server %q has no usable zone", name)
 		}
 		if address.Is6() {
@@ -23,7 +28,7 @@ func Server(name string) (string, error) {
 		}
 		return bare, nil
 	}
-	if len(name) > 253 || !hostName.MatchString(name) {
+	if !isHostName(name) {
 		return "", fmt.Errorf("server %q is neither a host name nor an address", name)
 	}
 	return name, nil

@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
+	"slices"
 	"strings"
 
 	"k8s.io/klog/v2"
@@ -29,7 +29,7 @@ func (Backend) Mount(ctx context.Context, target *flex.Target, o flex.Options) e
 		return err
 	}
 	err = remote.Mount(ctx, target)
-	if err == nil || !fallback || !strings.Contains(err.Error(), "rotocol not supported") {
+	if err == nil || !fallback || !unspoken(err) {
 		return err
 	}
 	klog.FromContext(ctx).Info("The server does not speak NFS 4; trying version 3", "source", remote.Source)
@@ -38,6 +38,13 @@ func (Backend) Mount(ctx context.Context, target *flex.Target, o flex.Options) e
 		return errors.Join(again, fmt.Errorf("and before that with version 4: %w", err))
 	}
 	return nil
+}
+
+// unspoken tells that a server does not speak the version that was tried, as
+// mount.nfs(8) puts it.
+func unspoken(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "rotocol not supported") || strings.Contains(text, "protocol is not supported")
 }
 
 // export reads the options. fallback tells that nobody has said which version is
@@ -83,18 +90,17 @@ func export(o flex.Options) (remote flex.Remote, fallback bool, err error) {
 	}, fallback, nil
 }
 
-var version = regexp.MustCompile(`^(?:nfs)?v?(3|4|4\.[0-2])$`)
-
 // ofProtocol reads the option protocol of old manifests: the type that they gave to
 // mount(8), or the transport.
 func ofProtocol(protocol string) ([]string, error) {
-	switch found := version.FindStringSubmatch(protocol); {
+	version := strings.TrimPrefix(strings.TrimPrefix(protocol, "nfs"), "v")
+	switch {
 	case protocol == "" || protocol == "nfs":
 		return nil, nil
-	case protocol == "tcp" || protocol == "tcp6" || protocol == "rdma":
+	case slices.Contains([]string{"tcp", "tcp6", "rdma"}, protocol):
 		return []string{"proto=" + protocol}, nil
-	case found != nil:
-		return []string{"vers=" + found[1]}, nil
+	case slices.Contains([]string{"3", "4", "4.0", "4.1", "4.2"}, version):
+		return []string{"vers=" + version}, nil
 	}
 	return nil, fmt.Errorf("protocol %q is none of nfs, nfs3, nfs4, nfs4.0, nfs4.1, nfs4.2, tcp, tcp6, rdma", protocol)
 }

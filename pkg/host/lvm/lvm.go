@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,14 +39,19 @@ type Volume struct {
 // Blank tells whether it has TagBlank.
 func (v Volume) Blank() bool { return slices.Contains(v.Tags, TagBlank) }
 
-var name = regexp.MustCompile(`^[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,126}$`)
+// nameLimit is the longest name, in bytes.
+const nameLimit = 127
 
 // CheckName checks the name of a group or a volume, as lvm(8) has it.
 func CheckName(s string) error {
-	if !name.MatchString(s) || s == "." || s == ".." {
+	if s == "" || len(s) > nameLimit || s == "." || s == ".." || s[0] == '-' || strings.ContainsFunc(s, notInName) {
 		return fmt.Errorf("%q is not a name that LVM takes: letters, digits and + _ . -, no dash at its beginning", s)
 	}
 	return nil
+}
+
+func notInName(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("+_.-", r)
 }
 
 // report is what lvs prints.
