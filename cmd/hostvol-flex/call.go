@@ -76,6 +76,10 @@ func answer(ctx context.Context, path, name string, args []string) (reply flex.R
 	if err != nil {
 		return reply, err
 	}
-	d := flex.Driver{Name: name, Backend: b, Targets: flex.Targets{KubeletDir: s.KubeletDir}, Timeout: s.Timeout.Duration}
+	targets := flex.Targets{KubeletDir: s.KubeletDir}
+	if filepath.Base(path) == name { // the kubelet's name for it is that of its directory
+		targets.Driver = filepath.Base(filepath.Dir(path))
+	}
+	d := flex.Driver{Name: name, Backend: b, Targets: targets, Timeout: s.Timeout.Duration}
 	return d.Call(klog.NewContext(ctx, log), args), nil
 }

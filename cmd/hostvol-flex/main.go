@@ -15,14 +15,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hostvol/hostvol/pkg/flex"
+	"github.com/hostvol/hostvol/pkg/host/run"
 	"github.com/hostvol/hostvol/pkg/version"
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[0] == flex.Self {
-		if code, is := flex.TakeOff(os.Args[1:], os.Stderr); is {
-			os.Exit(code)
-		}
+	if code, is := run.Guard(os.Args); is {
+		os.Exit(code)
+	}
+	if code, is := flex.TakeOff(os.Args, os.Stderr); is {
+		os.Exit(code)
 	}
 	if name, is := driver(os.Args); is {
 		os.Exit(call(os.Args[0], name, os.Args[1:]))

@@ -17,11 +17,9 @@ import (
 	"github.com/hostvol/hostvol/pkg/host/safepath"
 )
 
-// Self is how this executable starts itself: an unmount may wait for a dead server
-// where no signal ends it, and then the process that answers must not be the one
-// that waits.
+// An unmount may wait for a dead server where no signal ends it. The process that
+// answers must not be the one that waits, so this executable starts itself for it.
 const (
-	Self    = "/proc/self/exe"
 	takeOff = "take-off"
 	force   = "force"
 )
@@ -89,26 +87,26 @@ func (t *Target) takeOff(ctx context.Context, how ...string) error {
 		return err
 	}
 	defer parent.Close()
-	out, err := run.Do(ctx, run.Program{Argv: append([]string{Self, takeOff, t.name}, how...), Files: []*os.File{parent, t.lock}})
+	out, err := run.Do(ctx, run.Program{Argv: append([]string{run.Self, takeOff, t.name}, how...), Files: []*os.File{parent, t.lock}})
 	if err != nil && out != "" {
 		err = fmt.Errorf("%s: %w", out, err)
 	}
 	return err
 }
 
-// TakeOff is that process, from its arguments to its exit status: it unmounts the
-// topmost layer of an entry of the directory that it has as descriptor 3. It is no
-// answer to a call.
+// TakeOff is the main function of that process, if the arguments (with the
+// executable's own name) are its: it unmounts the topmost layer of an entry of the
+// directory that it has as descriptor 3.
 func TakeOff(args []string, out io.Writer) (code int, is bool) {
-	if len(args) < 2 || args[0] != takeOff {
+	if len(args) < 3 || args[0] != run.Self || args[1] != takeOff {
 		return 0, false
 	}
 	parent := safepath.FromFD(3, "its directory")
 	unmount := mount.UnmountTop
-	if slices.Contains(args[2:], force) {
+	if slices.Contains(args[3:], force) {
 		unmount = mount.ForceTop
 	}
-	_, err := unmount(parent, args[1])
+	_, err := unmount(parent, args[2])
 	switch {
 	case err == nil:
 		return 0, true

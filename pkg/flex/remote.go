@@ -29,8 +29,8 @@ type Remote struct {
 	Files []*os.File
 }
 
-// RemoteFD is the first descriptor of Remote.Files; those before are the protocol's.
-const RemoteFD = 4
+// RemoteFD is the first descriptor of Remote.Files.
+const RemoteFD = 3
 
 // undoTime is how long a call that has failed may take to undo what it has done.
 const undoTime = 4 * time.Second
@@ -60,10 +60,7 @@ func (r Remote) Mount(ctx context.Context, t *Target) error {
 	if len(options) > 0 {
 		argv = append(argv, "-o", strings.Join(options, ","))
 	}
-	// The helper keeps the lock as long as it lives, also without us.
-	out, err := run.Do(ctx, run.Program{
-		Argv: append(argv, "--", r.Source, t.Path), Env: r.Env, Files: append([]*os.File{t.lock}, r.Files...),
-	})
+	out, err := run.Do(ctx, run.Program{Argv: append(argv, "--", r.Source, t.Path), Env: r.Env, Files: r.Files, Lock: t.lock})
 	if err == nil {
 		err = r.verify(t)
 	} else {
@@ -81,7 +78,7 @@ func (r Remote) explain(err error, out string) error {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("mount %s: its server has not answered in time: %w: %s", r.Source, err, out)
-	case errors.Is(err, os.ErrNotExist) || strings.Contains(out, "helper program"):
+	case errors.Is(err, run.ErrNoProgram) || strings.Contains(out, "helper program"):
 		return fmt.Errorf("mount %s: the node lacks mount or mount.%s; install nfs-common or cifs-utils on it: %w: %s", r.Source, r.Types[0], err, out)
 	}
 	return fmt.Errorf("mount %s: %w: %s", r.Source, err, out)

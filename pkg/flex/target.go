@@ -19,15 +19,9 @@ import (
 type Targets struct {
 	// KubeletDir is the kubelet's --root-dir; it may be a link.
 	KubeletDir string
-}
-
-// shapes are the only paths below the kubelet's directory that this protocol has:
-// a volume of a pod, and the common mount of an attached one. A star is any name.
-func shapes() []string {
-	return []string{
-		"pods/*/volumes/*~*/*",
-		"plugins/kubernetes.io/flexvolume/*/*/mounts/*",
-	}
+	// Driver is the driver's name as the kubelet has it in paths, vendor~driver. With
+	// "" those of all drivers but the kubelet's own are meant.
+	Driver string
 }
 
 // Target is a path of a call, locked. Its parent was reached without following a
@@ -85,25 +79,28 @@ func (t Targets) check(path string) (rel string, err error) {
 		return "", fmt.Errorf("target %q is not below the kubelet's directory %s; if the kubelet has another --root-dir, install the driver with it as --kubelet-dir", path, t.KubeletDir)
 	}
 	rel = strings.TrimPrefix(path[len(t.KubeletDir):], "/")
-	if !slices.ContainsFunc(shapes(), func(shape string) bool { return like(shape, rel) }) {
-		return "", fmt.Errorf("target %q is not where the kubelet has FlexVolumes: %s", path, strings.Join(shapes(), " or "))
+	if !t.owns(strings.Split(rel, "/")) {
+		return "", fmt.Errorf("target %q is not where the kubelet has the volumes of driver %s: pods/UID/volumes/%[2]s/NAME, or plugins/kubernetes.io/flexvolume/VENDOR/DRIVER/mounts/NAME", path, t.Driver)
 	}
 	return rel, nil
 }
 
-// like matches component by component; filepath.Match would take brackets in names.
-func like(shape, rel string) bool {
-	want, have := strings.Split(shape, "/"), strings.Split(rel, "/")
-	return slices.EqualFunc(want, have, func(w, h string) bool {
-		vendor, driver, isDriver := strings.Cut(h, "~")
-		switch w {
-		case "*":
-			return h != ""
-		case "*~*":
-			return isDriver && vendor != "" && driver != ""
-		}
-		return w == h
-	})
+// owns tells whether a path below the kubelet's directory is one of the two that this
+// protocol has: a volume of a pod, and the common mount of an attached one.
+func (t Targets) owns(part []string) bool {
+	driver := ""
+	switch {
+	case len(part) == 5 && part[0] == "pods" && part[2] == "volumes":
+		driver = part[3]
+	case len(part) == 7 && part[0] == "plugins" && part[1] == "kubernetes.io" && part[2] == "flexvolume" && part[5] == "mounts":
+		driver = part[3] + "~" + part[4]
+	default:
+		return false
+	}
+	if t.Driver != "" {
+		return driver == t.Driver
+	}
+	return strings.Contains(driver, "~") && !strings.HasPrefix(driver, "kubernetes.io~")
 }
 
 func (t *Target) close() {

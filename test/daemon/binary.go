@@ -13,9 +13,18 @@ import (
 // Binary is the hostvol executable to test: HOSTVOL_BINARY if that is set, as make does, else bin/hostvol of
 // this module, which is built anew so that a bare `go test` never runs an old one.
 func Binary(ctx context.Context) (string, error) {
-	if path := os.Getenv("HOSTVOL_BINARY"); path != "" {
+	return built(ctx, "HOSTVOL_BINARY", "hostvol")
+}
+
+// FlexBinary is the same for hostvol-flex: HOSTVOL_FLEX_BINARY, or bin/hostvol-flex, built as it is delivered.
+func FlexBinary(ctx context.Context) (string, error) {
+	return built(ctx, "HOSTVOL_FLEX_BINARY", "hostvol-flex", "-trimpath", "-ldflags", "-s -w")
+}
+
+func built(ctx context.Context, variable, name string, flags ...string) (string, error) {
+	if path := os.Getenv(variable); path != "" {
 		if _, err := os.Stat(path); err != nil {
-			return "", fmt.Errorf("HOSTVOL_BINARY: %w", err)
+			return "", fmt.Errorf("%s: %w", variable, err)
 		}
 		return filepath.Abs(path)
 	}
@@ -24,11 +33,14 @@ func Binary(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("find the module: %w", explain(err))
 	}
 	root := strings.TrimSpace(string(out))
-	path := filepath.Join(root, "bin", "hostvol")
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", path, "./cmd/hostvol")
+	path := filepath.Join(root, "bin", name)
+	build := exec.CommandContext(ctx, "go", append(append([]string{"build", "-buildvcs=false"}, flags...), "-o", path, "./cmd/"+name)...)
 	build.Dir = root
+	if name == "hostvol-flex" {
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	}
 	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build hostvol: %w\n%s", err, out)
+		return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
 	}
 	return path, nil
 }

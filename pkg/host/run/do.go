@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,6 +20,9 @@ import (
 // the kernel for a disk or a server. What it does may yet take effect.
 var ErrLeft = errors.New("it cannot be killed now, and goes on in the background")
 
+// ErrNoProgram means that the program is not on this machine.
+var ErrNoProgram = errors.New("no such program")
+
 // Program is a program that runs to its end.
 type Program struct {
 	// Argv begins with a path, or a name that is looked up in PATH. Everybody on the
@@ -28,6 +32,9 @@ type Program struct {
 	Env []string
 	// Files are its descriptors from 3 on.
 	Files []*os.File
+	// Lock is held until the program and all of its process group are gone, also when
+	// this process is killed, see Guard; nil for none.
+	Lock *os.File
 	// Stdout gets the standard output, which is not in what Do returns then.
 	Stdout io.Writer
 }
@@ -48,16 +55,25 @@ func Do(ctx context.Context, p Program) (string, error) {
 	if len(p.Argv) == 0 {
 		return "", errors.New("no program")
 	}
+	path, err := exec.LookPath(p.Argv[0])
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrNoProgram, err)
+	}
+	argv, files, death := p.Argv, p.Files, syscall.SIGKILL
+	if p.Lock != nil {
+		argv = append([]string{Self, guardWord, strconv.Itoa(len(files)), path}, argv[1:]...)
+		files, death = append([]*os.File{p.Lock}, files...), syscall.SIGTERM
+	}
 	var out output
-	cmd := exec.Command(p.Argv[0], p.Argv[1:]...)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(append(os.Environ(), "LC_ALL=C"), p.Env...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if p.Stdout != nil {
 		cmd.Stdout = p.Stdout
 	}
-	cmd.ExtraFiles = p.Files
+	cmd.ExtraFiles = files
 	cmd.WaitDelay = endTime
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: death}
 	started, ended := make(chan error, 1), make(chan error, 1)
 	go func() {
 		// The kernel sends Pdeathsig when this thread ends, not this process.
@@ -77,8 +93,8 @@ func Do(ctx context.Context, p Program) (string, error) {
 		return out.String(), named(p, err)
 	case <-ctx.Done():
 	}
-	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended by now
-	err := fmt.Errorf("%s did not end in time: %w", p.Argv[0], ctx.Err())
+	_ = syscall.Kill(-cmd.Process.Pid, death) // it may have ended by now
+	err = fmt.Errorf("%s did not end in time: %w", p.Argv[0], ctx.Err())
 	select {
 	case <-ended:
 	case <-time.After(endTime + time.Second):
