@@ -14,6 +14,7 @@ store=$(realpath -m ../../.cache/vm)
 packages=(
 	xfsprogs e2fsprogs btrfs-progs quota attr dmsetup # the filesystems and what is under them
 	util-linux mount fdisk kmod udev procps iproute2
+	nfs-kernel-server nfs-common rpcbind samba cifs-utils lvm2 # what the FlexVolume drivers mount
 )
 
 stamp=$({ cat build.sh kernel.sh init && echo "$VM_SUITE"; } | sha256sum)
@@ -39,6 +40,6 @@ fi
 install -m 755 init "$store/root/sbin/vm-init"
 # Modules are loaded by name. Loading what the devices could use takes ten seconds of self-tests without acceleration.
 ln -sf /dev/null "$store/root/etc/udev/rules.d/80-drivers.rules"
-truncate -s 1G "$store/root.img"
+truncate -s 2G "$store/root.img"
 mke2fs -q -t ext4 -O ^has_journal -E root_owner=0:0,lazy_itable_init=1 -d "$store/root" "$store/root.img"
 echo "$stamp" >"$store/stamp"

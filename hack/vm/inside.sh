@@ -5,7 +5,7 @@ modprobe -a xfs ext4 btrfs loop quota_v2 dm_log_writes
 mkfs.xfs -q /dev/vda
 mkdir /s # sockets want short paths
 mount /dev/vda /s
-export TMPDIR=/s HOSTVOL_BINARY=$PWD/hostvol
+export TMPDIR=/s HOSTVOL_BINARY=$PWD/hostvol HOSTVOL_FLEX_BINARY=$PWD/hostvol-flex
 
 failed=()
 for part; do

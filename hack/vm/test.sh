@@ -5,6 +5,7 @@
 #   loop   the unit tests of loop devices
 #   mount  the unit tests of mounts
 #   vm     the daemon on XFS and ext4 with project quotas, test/vm
+#   flex   the FlexVolume drivers nfs, cifs and lvm, test/flex
 #   power  power cuts under ext4, XFS and btrfs, test/power; its variables are passed on
 #
 # HOSTVOL_VM_RUN is a pattern of tests (-test.run), HOSTVOL_VM_SECONDS the limit for all of it (default 600).
@@ -31,9 +32,14 @@ for part; do
 		go build -trimpath -buildvcs=false -o "$out/hostvol" ./cmd/hostvol
 		files+=(-f "$out/hostvol")
 		;;
+	flex)
+		compile flex vm ./test/flex
+		go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$out/hostvol-flex" ./cmd/hostvol-flex
+		files+=(-f "$out/hostvol-flex")
+		;;
 	power) compile power power ./test/power ;;
 	*)
-		echo "vm: unknown part $part: quota, loop, mount, vm or power" >&2
+		echo "vm: unknown part $part: quota, loop, mount, vm, flex or power" >&2
 		exit 2
 		;;
 	esac
@@ -44,4 +50,4 @@ for name in HOSTVOL_VM_RUN HOSTVOL_POWER_CUTS HOSTVOL_POWER_OPERATIONS HOSTVOL_P
 	[ -z "${!name:-}" ] || settings+=("$name=${!name}")
 done
 echo "vm: booting a machine that is slow, since nothing accelerates it"
-"$here/run.sh" -t "${HOSTVOL_VM_SECONDS:-600}" -m 3072 -d 32G "${files[@]}" env "${settings[@]}" ./inside.sh "$@"
+"$here/run.sh" -t "${HOSTVOL_VM_SECONDS:-600}" -m 3072 -d 32G -d 8G "${files[@]}" env "${settings[@]}" ./inside.sh "$@"

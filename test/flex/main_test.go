@@ -1,3 +1,5 @@
+//go:build !vm
+
 // Package flex tests the built hostvol-flex as the kubelet calls it: one process for each call, on real mounts, with a
 // real daemon behind the driver local. Where the machine has no such filesystem (nfs, cifs), a program stands in for
 // mount(8) and tells what it was given; the real ones are mounted in the virtual machine, see test/vmflex.

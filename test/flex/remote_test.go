@@ -1,7 +1,8 @@
+//go:build !vm
+
 package flex
 
 import (
-	"encoding/base64"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -63,8 +64,6 @@ func TestRemoteArguments(t *testing.T) {
 		})
 	}
 }
-
-func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
 // What is refused before any program is started.
 func TestRemoteRefusals(t *testing.T) {

@@ -2,6 +2,7 @@ package run
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,6 +17,9 @@ import (
 const parentWord = "parent"
 
 func TestMain(m *testing.M) {
+	if code, is := Guard(os.Args); is {
+		os.Exit(code)
+	}
 	if len(os.Args) == 2 && os.Args[1] == parentWord {
 		// The child tells, on the descriptor it was given, when its input has ended.
 		c, err := Start([]string{"sh", "-c", "echo ready; cat >/dev/null; echo ended >&3"}, os.Stdout)
@@ -105,9 +109,9 @@ func TestTheInputEndsWithTheParent(t *testing.T) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t *testing.T, errs ...error) {
 	t.Helper()
-	if err != nil {
+	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}
 }

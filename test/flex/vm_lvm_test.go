@@ -1,0 +1,210 @@
+//go:build vm
+
+package flex
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const disk = "/dev/vdb"
+
+func lvmNode(t testing.TB) *node {
+	t.Helper()
+	sh(t, "vgs vg >/dev/null 2>&1 || { pvcreate -qy "+disk+"; vgcreate -qy vg "+disk+"; }")
+	n := newNode(t)
+	t.Cleanup(func() {
+		n.clear()
+		sh(t, "lvremove -qfy vg")
+	})
+	n.settings.LVM.Groups = []string{"vg"}
+	n.settings.LVM.Create = true
+	n.settings.Timeout.Duration = 50 * time.Second
+	return n
+}
+
+func mib(path string) int64 {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(path, &fs); err != nil {
+		return -1
+	}
+	return int64(fs.Blocks) * fs.Bsize >> 20
+}
+
+// A logical volume through its whole life, with each filesystem.
+func TestLVM(t *testing.T) {
+	n := lvmNode(t)
+	for _, kind := range []string{"", "ext4", "xfs", "btrfs"} {
+		run(t, "life with "+kind, func(t *testing.T) {
+			n.TB = t
+			volume := "v-" + kind
+			target, second := n.target("lvm", "p"+kind, "v"), n.target("lvm", "q"+kind, "v")
+			o := options("volumeID", volume, "volumegroup", "vg", "size", "320Mi", "kubernetes.io/fsType", kind)
+			n.call("lvm", "mount", target, o).succeeds()
+			n.layers(target, 1)
+			n.write(target+"/file", "hello")
+			n.call("lvm", "mount", target, o).succeeds()
+			n.layers(target, 1)
+			n.call("lvm", "mount", target, options("volumeID", "other", "volumegroup", "vg", "size", "320Mi")).fails("something else")
+			n.call("lvm", "mount", second, options("volumeID", volume, "volumegroup", "vg", "kubernetes.io/readwrite", "ro")).succeeds()
+			if n.read(second+"/file") != "hello" || !errors.Is(os.WriteFile(second+"/x", nil, 0o644), syscall.EROFS) {
+				t.Error("the second pod's mount is not that")
+			}
+			n.call("lvm", "unmount", second).succeeds()
+			before := mib(target)
+			n.call("lvm", "expandfs", o, "", target, fmt.Sprint(480<<20), fmt.Sprint(320<<20)).succeeds()
+			n.call("lvm", "expandfs", o, "", target, fmt.Sprint(480<<20), fmt.Sprint(320<<20)).succeeds()
+			if after := mib(target); after < before+120 {
+				t.Errorf("%d MiB, then %d", before, after)
+			}
+			n.call("lvm", "unmount", target).succeeds()
+			n.layers(target, 0)
+			n.call("lvm", "mount", target, options("volumeID", volume, "volumegroup", "vg")).succeeds()
+			if n.read(target+"/file") != "hello" {
+				t.Error("the file is gone")
+			}
+			n.call("lvm", "unmount", target).succeeds()
+			if tags := sh(t, "lvs --noheadings -o lv_tags vg/"+volume); tags != "" {
+				t.Errorf("tags: %s", tags)
+			}
+		})
+	}
+}
+
+// Volumes that somebody else has made: only what is proven blank is formatted.
+func TestLVMFormat(t *testing.T) {
+	n := lvmNode(t)
+	target := n.target("lvm", "p", "v")
+	mount := func(volume string, more ...string) result {
+		return n.call("lvm", "mount", target, options(append([]string{"volumeID", volume, "volumegroup", "vg"}, more...)...))
+	}
+	sum := func(volume string) string { return sh(t, "sha256sum </dev/vg/"+volume) }
+	sh(t, "modprobe dm_zero; lvcreate -qy -L 64M -n zeros vg; blkdiscard -z /dev/vg/zeros || dd if=/dev/zero of=/dev/vg/zeros bs=1M count=64 conv=fsync")
+	run(t, "zeros", func(t *testing.T) {
+		n.TB = t
+		mount("zeros").succeeds()
+		n.call("lvm", "unmount", target).succeeds()
+	})
+	for name, make := range map[string]string{
+		"data":       "dd if=/dev/urandom of=/dev/vg/data bs=1M count=1 seek=40 conv=fsync",
+		"one-byte":   "printf x | dd of=/dev/vg/one-byte bs=1 seek=67108863 conv=fsync",
+		"partitions": "echo 'label: gpt' | sfdisk -q /dev/vg/partitions",
+		"swap":       "mkswap -q /dev/vg/swap",
+		"physical":   "pvcreate -qy --config 'devices{scan_lvs=1}' /dev/vg/physical",
+		"other-kind": "mkfs.ext4 -q /dev/vg/other-kind",
+	} {
+		run(t, name, func(t *testing.T) {
+			n.TB = t
+			sh(t, "lvcreate -qy -Wy -L 64M -n "+name+" vg; dd if=/dev/zero of=/dev/vg/"+name+" bs=1M count=64 conv=fsync; "+make+"; udevadm settle")
+			before := sum(name)
+			more := []string{}
+			if name == "other-kind" {
+				more = []string{"kubernetes.io/fsType", "xfs"}
+			}
+			r := mount(name, more...).fails()
+			t.Log(r.message)
+			if sum(name) != before {
+				t.Error("it was written to")
+			}
+			n.layers(target, 0)
+		})
+	}
+	run(t, "not allowed to make one", func(t *testing.T) {
+		n.TB = t
+		n.settings.LVM.Create = false
+		defer func() { n.settings.LVM.Create = true }()
+		mount("none", "size", "64Mi").fails("--lvm-create")
+		mount("none").fails("give a size")
+	})
+	run(t, "too large", func(t *testing.T) {
+		n.TB = t
+		mount("huge", "size", "100Ti").fails()
+	})
+	run(t, "no such group", func(t *testing.T) {
+		n.TB = t
+		n.settings.LVM.Groups = []string{"vg", "nowhere"}
+		n.call("lvm", "mount", target, options("volumeID", "v", "volumegroup", "nowhere")).fails("no such logical volume")
+	})
+	run(t, "not active", func(t *testing.T) {
+		n.TB = t
+		sh(t, "lvchange -an vg/zeros")
+		mount("zeros").succeeds()
+		n.call("lvm", "unmount", target).succeeds()
+	})
+}
+
+// The same through attach and mountdevice.
+func TestLVMAttach(t *testing.T) {
+	n := lvmNode(t)
+	n.settings.LVM.Attach = true
+	o := options("volumeID", "a", "volumegroup", "vg", "size", "64Mi")
+	device := n.kubelet + "/plugins/kubernetes.io/flexvolume/hostvol/lvm/mounts/vol"
+	must(t, os.MkdirAll(device, 0o750))
+	run(t, "attach", func(t *testing.T) {
+		n.TB = t
+		if r := n.call("lvm", "isattached", o, "node").succeeds(); r.reply["attached"] != false {
+			t.Error(r.text)
+		}
+		for _, args := range [][]string{{"attach", o, "node"}, {"attach", o, "node"}, {"waitforattach", "/dev/vg/a", o}} {
+			if r := n.call("lvm", args...).succeeds(); r.reply["device"] != "/dev/vg/a" {
+				t.Error(r.text)
+			}
+		}
+		if r := n.call("lvm", "isattached", o, "node").succeeds(); r.reply["attached"] != true {
+			t.Error(r.text)
+		}
+		n.call("lvm", "getvolumename", o).unsupported()
+	})
+	run(t, "mountdevice", func(t *testing.T) {
+		n.TB = t
+		n.call("lvm", "mountdevice", device, "/dev/vg/other", o).fails("is not that of")
+		n.call("lvm", "mountdevice", device, "/dev/vg/a", o).succeeds()
+		n.call("lvm", "mountdevice", device, "/dev/vg/a", o).succeeds()
+		n.layers(device, 1)
+		n.call("lvm", "expandfs", o, "/dev/vg/a", device, fmt.Sprint(128<<20), "1").succeeds()
+		if mib(device) < 100 {
+			t.Errorf("%d MiB", mib(device))
+		}
+	})
+	run(t, "unmountdevice", func(t *testing.T) {
+		n.TB = t
+		n.call("lvm", "unmountdevice", device).succeeds()
+		n.call("lvm", "unmountdevice", device).succeeds()
+		n.layers(device, 0)
+		n.call("lvm", "detach", "vol", "node").succeeds()
+	})
+}
+
+// Killed at any instant of the first mount, which makes the volume and its filesystem.
+func TestLVMKilled(t *testing.T) {
+	n := lvmNode(t)
+	for i := range 12 {
+		run(t, fmt.Sprintf("after %d ms", i*150), func(t *testing.T) {
+			n.TB = t
+			kind := []string{"ext4", "xfs"}[i%2]
+			volume := fmt.Sprintf("k%d", i)
+			target := n.target("lvm", volume, "v")
+			o := options("volumeID", volume, "volumegroup", "vg", "size", "320Mi", "kubernetes.io/fsType", kind)
+			cmd := n.command("lvm", "mount", target, o)
+			must(t, cmd.Start())
+			time.Sleep(time.Duration(i*150) * time.Millisecond)
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			var last result
+			n.until("a repeat succeeds", func() bool {
+				last = n.call("lvm", "mount", target, o)
+				return last.status == "Success" || strings.Contains(last.message, "extra")
+			})
+			last.succeeds()
+			n.layers(target, 1)
+			n.write(target+"/file", "x")
+			n.call("lvm", "unmount", target).succeeds()
+			sh(t, "lvremove -qfy vg/"+volume)
+		})
+	}
+}
