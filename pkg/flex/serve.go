@@ -13,12 +13,10 @@ func serveInit(_ context.Context, d Driver, _ call) (Reply, error) {
 	return Reply{Capabilities: &capabilities}, nil
 }
 
-// serveMount is for the pod's directory. In attach mode the kubelet binds what
-// mountdevice has mounted.
+// serveMount is for the pod's directory. It is served in attach mode, too: the bind
+// that the kubelet makes by itself forgets that a volume is read-only, and goes by
+// the volume's name, which two pods may use for different volumes.
 func serveMount(ctx context.Context, d Driver, c call) (Reply, error) {
-	if d.Backend.Capabilities().Attach {
-		return Reply{}, ErrNotSupported
-	}
 	target, err := d.Targets.open(ctx, c.path)
 	if err != nil {
 		return Reply{}, err

@@ -92,8 +92,8 @@ func (t Targets) owns(part []string) bool {
 	switch {
 	case len(part) == 5 && part[0] == "pods" && part[2] == "volumes":
 		driver = part[3]
-	case len(part) == 7 && part[0] == "plugins" && part[1] == "kubernetes.io" && part[2] == "flexvolume" && part[5] == "mounts":
-		driver = part[3] + "~" + part[4]
+	case (len(part) == 6 || len(part) == 7) && part[0] == "plugins" && part[1] == "kubernetes.io" && part[2] == "flexvolume" && part[len(part)-2] == "mounts":
+		driver = strings.Join(part[3:len(part)-2], "~")
 	default:
 		return false
 	}

@@ -45,7 +45,6 @@ func TestInit(t *testing.T) {
 		if got["attach"] != true {
 			t.Errorf("%v", got)
 		}
-		n.call("lvm", "mount", n.target("lvm", "p", "v"), options("volumeID", "v", "volumegroup", "g")).unsupported()
 		n.settings.LVM.Attach = false
 	})
 }

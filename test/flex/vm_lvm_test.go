@@ -171,6 +171,17 @@ func TestLVMAttach(t *testing.T) {
 			t.Errorf("%d MiB", mib(device))
 		}
 	})
+	run(t, "mount for a pod", func(t *testing.T) {
+		n.TB = t
+		target := n.target("lvm", "attached", "vol")
+		n.write(device+"/file", "hello")
+		n.call("lvm", "mount", target, options("volumeID", "a", "volumegroup", "vg", "kubernetes.io/readwrite", "ro")).succeeds()
+		if n.read(target+"/file") != "hello" || !errors.Is(os.WriteFile(target+"/x", nil, 0o644), syscall.EROFS) {
+			t.Error("it is not that, or it is writable")
+		}
+		n.write(device+"/other", "the device's own mount is writable still")
+		n.call("lvm", "unmount", target).succeeds()
+	})
 	run(t, "unmountdevice", func(t *testing.T) {
 		n.TB = t
 		n.call("lvm", "unmountdevice", device).succeeds()
