@@ -16,7 +16,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -93,11 +92,9 @@ type Installer struct {
 // Self opens the running executable: not by its path, where another may lie by now.
 func Self() (*os.File, error) { return os.Open("/proc/self/exe") }
 
-var vendorGrammar = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)
-
 // New checks the options; nothing is written yet.
 func New(o Options) (*Installer, error) {
-	if !vendorGrammar.MatchString(o.Vendor) {
+	if !isVendor(o.Vendor) {
 		return nil, fmt.Errorf("vendor %q is not a name of lower-case letters, digits, dots and dashes", o.Vendor)
 	}
 	if len(o.Drivers) == 0 {
@@ -136,6 +133,13 @@ func New(o Options) (*Installer, error) {
 		owner: uint32(os.Geteuid()), //nolint:gosec // an id
 		seen:  map[string]program.State{},
 	}, nil
+}
+
+// isVendor tells a name like one of DNS; a tilde or a slash would divide it, a dot at
+// its beginning would hide it.
+func isVendor(name string) bool {
+	return name != "" && len(name) <= 63 && strings.Trim(name, ".-") == name &&
+		strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789.-") == ""
 }
 
 // content is Program from its beginning.
