@@ -30,6 +30,8 @@ func TestFaultsAreFound(t *testing.T) {
 		"flex drivers with power":      {"deploy/flexvolume/base/daemonset.yaml", "- ALL", "- KILL", "more power"},
 		"flex drivers on other nodes":  {"deploy/flexvolume/base/daemonset.yaml", "- operator: Exists", "- {operator: Exists, key: a}", "does not run where"},
 		"a forgotten flex directory":   {"deploy/flexvolume/components/kubelet-dir/kustomization.yaml", "hostvol.csi.io/flexvolume=remove", "a=b", "/data/kubelet"},
+		"flex of the chart differs":    {"deploy/helm/hostvol/templates/flexvolume.yaml", "minReadySeconds: 5", "minReadySeconds: 6", "minReadySeconds"},
+		"flex pools of the chart":      {"deploy/helm/hostvol/values.yaml", "pools: [default]", "pools: []", "flex"},
 		"a class that binds too early": {"deploy/helm/hostvol/templates/common.yaml", "WaitForFirstConsumer", "Immediate", "volumeBindingMode"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -118,6 +118,7 @@ func (r *report) chart(c helmChart, pinned versions) {
 		"a cluster without the snapshot CRDs": {values{}, "Install the snapshot CRDs"},
 		"an unknown mode":                     {values{"mode": "both"}, "mode"},
 		"an unknown value":                    {values{"kubeletdir": "/x"}, "kubeletdir"},
+		"an unknown FlexVolume driver":        {values{"flexVolume": values{"enabled": true, "drivers": []any{"zfs"}}}, "drivers"},
 		"an unknown field of a pool":          {values{"pools": []any{values{"name": "a", "path": "/a", "size": "1Gi"}}}, "size"},
 	} {
 		if _, err := c.renderFor(refused.values); err == nil || !strings.Contains(err.Error(), refused.word) {

@@ -187,7 +187,7 @@ func TestRemove(t *testing.T) {
 	kubectl(t, "delete", "-k", cluster.Root()+"/"+deploy+"remove")
 	// The kubelets have forgotten it.
 	s.Pod("late", "", local(s.Namespace), cluster.OnNode("n1"))
-	s.Event(driver, time.Minute)
+	s.Event("no volume plugin matched", time.Minute)
 	s.DeletePod("late")
 }
 
