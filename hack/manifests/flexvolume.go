@@ -20,7 +20,7 @@ data: {pluginDir: /data/plugins, kubeletDir: /data/kubelet}
 // directories; and that the driver's component is the base's configuration with flex.
 func (r *report) flexVolume(tree filesys.FileSystem, pinned versions) error {
 	driver, err := r.daemonSet(tree, "/kubernetes/distributed/core", "hostvol")
-	if err != nil {
+	if err != nil || driver == nil {
 		return err
 	}
 	for _, form := range []string{"/flexvolume", "/flexvolume/remove"} {
@@ -39,7 +39,7 @@ func (r *report) flexVolume(tree filesys.FileSystem, pinned versions) error {
 		} {
 			where := fmt.Sprintf("kustomize, %s, %s", form, directory)
 			set, err := r.daemonSet(tree, directory, "hostvol-flex")
-			if err != nil {
+			if err != nil || set == nil {
 				return err
 			}
 			pod := set.Spec.Template.Spec
@@ -68,7 +68,8 @@ func (r *report) flexVolume(tree filesys.FileSystem, pinned versions) error {
 	return nil
 }
 
-// daemonSet builds a kustomization and gives one of its objects; of hostvol-flex there is no other.
+// daemonSet builds a kustomization and gives one of its objects, nil with a fault if it has none; beside hostvol-flex
+// there is no other.
 func (r *report) daemonSet(tree filesys.FileSystem, directory, name string) (*apps.DaemonSet, error) {
 	text, err := build(tree, directory)
 	if err != nil {
@@ -77,7 +78,8 @@ func (r *report) daemonSet(tree filesys.FileSystem, directory, name string) (*ap
 	objects := r.decode("kustomize, "+directory, text)
 	set, ok := objects["DaemonSet "+namespace+"/"+name].(*apps.DaemonSet)
 	if !ok {
-		return nil, fmt.Errorf("kustomize, %s: it has no DaemonSet %s", directory, name)
+		r.fault("kustomize, "+directory, "it has no DaemonSet %s", name)
+		return nil, nil
 	}
 	if name == "hostvol-flex" && len(objects) != 1 {
 		r.fault("kustomize, "+directory, "it has %d objects, 1 is wanted", len(objects))
