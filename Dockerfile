@@ -1,4 +1,4 @@
-# The driver's image: one static binary, and the programs that volumes with a filesystem of their own need.
+# The driver's image: two static binaries, the daemon and the FlexVolume executable, and the programs that volumes with a filesystem of their own need.
 #
 # Directory and block volumes execute nothing. For image volumes the driver runs mkfs, blkid, fsck, resize2fs and
 # btrfstune; they come from Debian, and only they, their libraries and the loader are copied: the image has no shell, no
@@ -20,7 +20,7 @@ ARG TARGETARCH=amd64
 ARG VERSION=dev
 RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -buildvcs=false \
     -ldflags "-s -w -X github.com/hostvol/hostvol/pkg/version.Version=${VERSION}" \
-    -o /out/hostvol ./cmd/hostvol
+    -o /out/ ./cmd/hostvol ./cmd/hostvol-flex
 
 FROM ${BASE_IMAGE} AS programs
 RUN apt-get update && \
@@ -36,7 +36,7 @@ LABEL org.opencontainers.image.title="hostvol" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}"
 COPY --from=programs /out /
-COPY --from=build /out/hostvol /hostvol
+COPY --from=build /out/hostvol /out/hostvol-flex /
 ENV PATH=/usr/sbin
 # Mounting needs root; what else the container may do is set where it is deployed.
 USER 0:0

@@ -17,8 +17,10 @@ SYSTEM_TESTS := $(addsuffix /...,$(wildcard ./test/daemon ./test/sanity ./test/i
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build bin/hostvol, static
+build: ## build bin/hostvol and bin/hostvol-flex, static
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/hostvol ./cmd/hostvol
+	@# Small: a copy of it lies on each node for each driver.
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(LDFLAGS)' -o bin/hostvol-flex ./cmd/hostvol-flex
 
 build-race:
 	CGO_ENABLED=1 go build -race -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/hostvol-race ./cmd/hostvol

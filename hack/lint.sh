@@ -39,7 +39,7 @@ check_dockerfile() { go -C hack/dockerlint run . ../..; }
 check_manifests() {
 	local config
 	go -C hack/manifests run . ../.. && go -C hack/manifests test . >/dev/null || return 1
-	for config in deploy/kubernetes/base/config.yaml deploy/kubernetes/overlays/*/config.yaml; do
+	for config in deploy/kubernetes/base/config.yaml deploy/kubernetes/{components,overlays}/*/config.yaml; do
 		go run ./cmd/hostvol check-config "$config" >/dev/null || return 1
 	done
 }

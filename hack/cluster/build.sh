@@ -112,11 +112,15 @@ pack_busybox() {
 driver_image() {
 	local source=${1:-${HOSTVOL_SOURCE:-$repository}} ref=$HOSTVOL_IMAGE
 	[ -z "${2:-}" ] || ref=${ref%:*}:$2
-	local version=${ref##*:}
-	go -C "$source" build -trimpath -ldflags "-s -w -X github.com/hostvol/hostvol/pkg/version.Version=$version" \
-		-o "$bin/hostvol" ./cmd/hostvol
+	local version=${ref##*:} program files=()
+	for program in hostvol hostvol-flex; do
+		[ -d "$source/cmd/$program" ] || continue # an older tree
+		go -C "$source" build -trimpath -ldflags "-s -w -X github.com/hostvol/hostvol/pkg/version.Version=$version" \
+			-o "$bin/$program" "./cmd/$program"
+		files+=(-file "/$program=$bin/$program")
+	done
 	mkdir -p "$images"
-	"$bin/pack" -o "$images/hostvol-$version.tar" -ref "$ref" -entrypoint /hostvol -tree "$programs" -file "/hostvol=$bin/hostvol"
+	"$bin/pack" -o "$images/hostvol-$version.tar" -ref "$ref" -entrypoint /hostvol -tree "$programs" "${files[@]}"
 	echo "$images/hostvol-$version.tar"
 }
 

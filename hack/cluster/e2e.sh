@@ -9,7 +9,7 @@ started=$EPOCHREALTIME
 export CGO_ENABLED=0 GOFLAGS=-buildvcs=false
 
 # The order matters: the first wants a cluster that has not seen the driver, the last looks back on all.
-all=(quickstart measure distributed inline failures single rights)
+all=(quickstart measure distributed inline flexvolume failures single rights)
 
 # The driver and the manifests of the commit before, for the test of an upgrade.
 build_previous() {
@@ -29,6 +29,9 @@ build_previous() {
 	YAML
 }
 
+# The same driver under another version, for the upgrade of the FlexVolume drivers.
+build_next() { "$here/build.sh" driver "$repository" next >/dev/null; }
+
 # renew: the driver that is installed, if one is, is this tree's.
 renew() {
 	local archive node
@@ -42,6 +45,7 @@ main() {
 	[ $# -gt 0 ] || packages=("${all[@]}")
 	if [ ! -e "$run" ]; then "$here/up.sh"; else renew; fi
 	build_previous
+	build_next
 	[ $# -gt 0 ] || rm -f "$run/audit.log.forms" # rights are counted from here on
 	rm -rf "$repository/out/e2e"
 	mkdir -p "$repository/out/e2e"

@@ -83,6 +83,7 @@ write_configuration() {
 		    conf_dir = "$home/cni"
 	TOML
 	echo "nameserver 127.0.0.1" >"$home/resolv.conf"
+	# volumePluginDir: the default lies in the node's throw-away tree, and would be empty after a stop.
 	# syncFrequency: how soon the kubelet looks again at a volume that is to grow; its default is a minute.
 	cat >"$home/kubelet.yaml" <<-YAML
 		apiVersion: kubelet.config.k8s.io/v1beta1
@@ -102,6 +103,7 @@ write_configuration() {
 		nodeStatusUpdateFrequency: 2s
 		syncFrequency: 10s
 		volumeStatsAggPeriod: 10s
+		volumePluginDir: /var/lib/kubelet/volumeplugins
 		registryPullQPS: 0
 		maxPods: 250
 	YAML

@@ -26,6 +26,23 @@ var forms = []form{
 		"pools": []any{values{"name": "default", "path": "/var/mnt/hostvol", "create": true, "requireMount": true}},
 	}},
 	{
+		name:    "distributed with FlexVolume",
+		overlay: "resources: [../../distributed, ../../../flexvolume]\ncomponents: [../../components/flexvolume]\n",
+		values:  values{"flexVolume": values{"enabled": true}},
+	},
+	{
+		name: "single/core with FlexVolume and other directories",
+		overlay: "resources: [../../single/core, ../../../flexvolume, settings.yaml]\ncomponents: [../../components/flexvolume, " +
+			"../../components/kubelet-dir, ../../../flexvolume/components/kubelet-dir, ../../../flexvolume/components/plugin-dir]\n",
+		settings: flexSettings,
+		values:   values{"mode": "single", "snapshots": off, "kubeletDir": "/data/kubelet", "flexVolume": values{"enabled": true, "pluginDir": "/data/plugins"}},
+	},
+	{
+		name:    "distributed/core with SELinux and FlexVolume, which is removed",
+		overlay: "resources: [../../distributed/core, ../../../flexvolume/remove]\ncomponents: [../../components/flexvolume, ../../components/selinux]\n",
+		values:  values{"snapshots": off, "selinux": values{"enabled": true}, "flexVolume": values{"enabled": true, "remove": true}},
+	},
+	{
 		name:    "distributed with inline volumes and SELinux",
 		overlay: "resources: [../../distributed]\ncomponents: [../../components/inline, ../../components/selinux]\n",
 		values:  values{"inline": values{"enabled": true}, "selinux": values{"enabled": true}},

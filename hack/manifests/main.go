@@ -57,7 +57,7 @@ func (r *report) check(repository string) error {
 	if err != nil {
 		return err
 	}
-	tree, err := copyTree(filepath.Join(repository, "deploy/kubernetes"))
+	tree, err := copyTree(filepath.Join(repository, "deploy"))
 	if err != nil {
 		return err
 	}
@@ -77,6 +77,9 @@ func (r *report) check(repository string) error {
 		k, h := r.decode("kustomize, "+f.name, kustomized), r.decode("helm, "+f.name, templated)
 		r.promises("kustomize, "+f.name, k, pinned)
 		r.compare(f.name, k, h)
+	}
+	if err := r.flexVolume(tree, pinned); err != nil {
+		return err
 	}
 	if err := r.examples(repository); err != nil {
 		return err

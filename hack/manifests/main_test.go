@@ -26,6 +26,12 @@ func TestFaultsAreFound(t *testing.T) {
 		"no word about the CRDs":       {"deploy/helm/hostvol/templates/snapshots.yaml", `{{- fail "`, `{{- print "`, "snapshot CRDs is not refused"},
 		"a value that is not refused":  {"deploy/helm/hostvol/values.schema.json", `"additionalProperties": false,`, `"additionalProperties": true,`, "unknown value is not refused"},
 		"a class with a filesystem":    {"deploy/kubernetes/base/storageclasses.yaml", "allowVolumeExpansion: true\n---", "parameters: {csi.storage.k8s.io/fstype: xfs}\n---", "refuses a filesystem type"},
+		"an old flex driver":           {"deploy/flexvolume/remove/kustomization.yaml", "hostvol:v0.1.0-dev", "hostvol:v0.0.1", "is not \"ghcr.io/hostvol"},
+		"flex drivers with power":      {"deploy/flexvolume/base/daemonset.yaml", "- ALL", "- KILL", "more power"},
+		"flex drivers on other nodes":  {"deploy/flexvolume/base/daemonset.yaml", "- operator: Exists", "- {operator: Exists, key: a}", "does not run where"},
+		"a forgotten flex directory":   {"deploy/flexvolume/components/kubelet-dir/kustomization.yaml", "hostvol.csi.io/flexvolume=remove", "a=b", "/data/kubelet"},
+		"flex of the chart differs":    {"deploy/helm/hostvol/templates/flexvolume.yaml", "minReadySeconds: 5", "minReadySeconds: 6", "minReadySeconds"},
+		"flex pools of the chart":      {"deploy/helm/hostvol/values.yaml", "pools: [default]", "pools: []", "flex"},
 		"a class that binds too early": {"deploy/helm/hostvol/templates/common.yaml", "WaitForFirstConsumer", "Immediate", "volumeBindingMode"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -15,6 +15,8 @@ import (
 // images tells which version of hack/versions.env a container has.
 var images = map[string]string{
 	"hostvol":               "HOSTVOL_IMAGE",
+	"hostvol-flex":          "HOSTVOL_IMAGE",
+	"uninstall":             "HOSTVOL_IMAGE", // of hostvol-flex
 	"node-driver-registrar": "NODE_DRIVER_REGISTRAR_IMAGE",
 	"csi-provisioner":       "CSI_PROVISIONER_IMAGE",
 	"csi-attacher":          "CSI_ATTACHER_IMAGE",
@@ -29,7 +31,9 @@ func (r *report) promises(where string, all objects, pinned versions) {
 		where := where + ", " + key
 		switch o := object.(type) {
 		case *apps.DaemonSet:
-			pods++
+			if o.Name != "hostvol-flex" { // which may lie beside it
+				pods++
+			}
 			r.pod(where, o.Spec.Template.Spec, pinned)
 		case *apps.StatefulSet:
 			pods++
@@ -84,7 +88,7 @@ func (r *report) pod(where string, pod core.PodSpec, pinned versions) {
 		r.fault(where, "a namespace of the node is used")
 	}
 	ports := map[int32]string{}
-	for _, c := range pod.Containers {
+	for _, c := range append(pod.InitContainers, pod.Containers...) {
 		r.container(where+", "+c.Name, c, pinned)
 		for _, p := range c.Ports {
 			if ports[p.ContainerPort] != "" {
@@ -127,6 +131,9 @@ func (r *report) container(where string, c core.Container, pinned versions) {
 		r.fault(where, "a sidecar has more power than it needs")
 	}
 	for _, m := range c.VolumeMounts {
+		if m.MountPath == "/kubelet" && m.ReadOnly { // of hostvol-flex uninstall, which looks what is mounted
+			continue
+		}
 		if m.MountPropagation != nil || m.Name == "kubelet" && m.SubPath == "" {
 			r.fault(where, "a sidecar sees more of the node than it needs: %s", m.MountPath)
 		}
@@ -172,8 +179,8 @@ func (r *report) texts(repository string, pinned versions) {
 		}
 	}
 	compatibility := read("docs/compatibility.md")
-	for container, name := range images {
-		if container != "hostvol" && !strings.Contains(compatibility, pinned[name]) {
+	for _, name := range images {
+		if name != "HOSTVOL_IMAGE" && !strings.Contains(compatibility, pinned[name]) {
 			r.fault("docs/compatibility.md", "%s is not named", pinned[name])
 		}
 	}

@@ -23,7 +23,7 @@ import (
 
 const namespace = "hostvol-system"
 
-// copyTree reads a directory into memory, so that overlays can be added without writing to the disk.
+// copyTree reads what kustomize builds of deploy into memory, so that overlays can be added without writing to the disk.
 func copyTree(directory string) (filesys.FileSystem, error) {
 	tree := filesys.MakeFsInMemory()
 	err := filepath.WalkDir(directory, func(path string, entry fs.DirEntry, err error) error {
@@ -35,10 +35,10 @@ func copyTree(directory string) (filesys.FileSystem, error) {
 			return err
 		}
 		rel, err := filepath.Rel(directory, path)
-		if err != nil {
+		if err != nil || strings.HasPrefix(rel, "helm/") {
 			return err
 		}
-		return tree.WriteFile(filepath.Join("/kubernetes", rel), content)
+		return tree.WriteFile(filepath.Join("/", rel), content)
 	})
 	return tree, err
 }
@@ -54,7 +54,11 @@ func kustomize(tree filesys.FileSystem, f form) (string, error) {
 			return "", err
 		}
 	}
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(tree, filepath.Join("/kubernetes", directory))
+	return build(tree, filepath.Join("/kubernetes", directory))
+}
+
+func build(tree filesys.FileSystem, directory string) (string, error) {
+	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(tree, directory)
 	if err != nil {
 		return "", err
 	}
@@ -114,6 +118,7 @@ func (r *report) chart(c helmChart, pinned versions) {
 		"a cluster without the snapshot CRDs": {values{}, "Install the snapshot CRDs"},
 		"an unknown mode":                     {values{"mode": "both"}, "mode"},
 		"an unknown value":                    {values{"kubeletdir": "/x"}, "kubeletdir"},
+		"an unknown FlexVolume driver":        {values{"flexVolume": values{"enabled": true, "drivers": []any{"zfs"}}}, "drivers"},
 		"an unknown field of a pool":          {values{"pools": []any{values{"name": "a", "path": "/a", "size": "1Gi"}}}, "size"},
 	} {
 		if _, err := c.renderFor(refused.values); err == nil || !strings.Contains(err.Error(), refused.word) {

@@ -64,6 +64,9 @@ func Open() (*Cluster, error) {
 // Root is the repository, as hack/cluster/exec.sh tells it.
 func Root() string { return os.Getenv("HOSTVOL_REPOSITORY") }
 
+// Store is where what the cluster runs was built.
+func Store() string { return os.Getenv("HOSTVOL_CLUSTER_STORE") }
+
 // Nodes are the names of the cluster's nodes.
 func Nodes() []string { return []string{"n1", "n2", "n3"} }
 

@@ -18,17 +18,23 @@ import (
 // goes with the test.
 func (s *Story) Static(name, handle, node string, attributes map[string]string) {
 	s.Helper()
+	s.persistent(name, node, TopologyKey, corev1.PersistentVolumeSource{
+		CSI: &corev1.CSIPersistentVolumeSource{Driver: Driver, VolumeHandle: handle, VolumeAttributes: attributes},
+	})
+}
+
+// persistent makes a PersistentVolume that goes with the test.
+func (s *Story) persistent(name, node, key string, source corev1.PersistentVolumeSource) {
+	s.Helper()
 	pv := &corev1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: corev1.PersistentVolumeSpec{
 			Capacity:                      corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")},
 			AccessModes:                   []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
 			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
-			PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{
-				Driver: Driver, VolumeHandle: handle, VolumeAttributes: attributes,
-			}},
+			PersistentVolumeSource:        source,
 			NodeAffinity: &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
-				MatchExpressions: []corev1.NodeSelectorRequirement{{Key: TopologyKey, Operator: corev1.NodeSelectorOpIn, Values: []string{node}}},
+				MatchExpressions: []corev1.NodeSelectorRequirement{{Key: key, Operator: corev1.NodeSelectorOpIn, Values: []string{node}}},
 			}}}},
 		},
 	}
@@ -114,4 +120,13 @@ func (s *Story) patchVolume(volume, patch string) {
 	if err != nil {
 		s.Fatal(err)
 	}
+}
+
+// FlexVolume makes a PersistentVolume of the driver hostvol/local by hand, retained,
+// on a node. It goes with the test.
+func (s *Story) FlexVolume(name, node string, options map[string]string) {
+	s.Helper()
+	s.persistent(name, node, "kubernetes.io/hostname", corev1.PersistentVolumeSource{
+		FlexVolume: &corev1.FlexPersistentVolumeSource{Driver: "hostvol/local", Options: options},
+	})
 }

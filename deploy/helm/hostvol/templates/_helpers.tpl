@@ -13,7 +13,11 @@ app.kubernetes.io/component: driver
 
 {{/* The daemon's configuration file. */}}
 {{- define "hostvol.config" -}}
-{{- toYaml (merge (dict "pools" .Values.pools) .Values.config) }}
+{{- $config := merge (dict "pools" .Values.pools) .Values.config }}
+{{- if and .Values.flexVolume.enabled (has "local" .Values.flexVolume.drivers) }}
+{{- $_ := set $config "flex" (dict "pools" .Values.flexVolume.pools) }}
+{{- end }}
+{{- toYaml $config }}
 {{- end }}
 
 {{/* A sidecar runs as root, since the sockets are for root only; with nothing that makes root mighty. */}}
@@ -34,6 +38,40 @@ capabilities:
 - name: api
   mountPath: /var/run/secrets/kubernetes.io/serviceaccount
   readOnly: true
+{{- end }}
+
+{{/* hostvol.flex: (list . COMMAND FLAG), a container that installs or uninstalls the FlexVolume drivers. */}}
+{{- define "hostvol.flex" -}}
+{{- $ := index . 0 }}
+{{- $remove := eq (index . 1) "uninstall" }}
+image: {{ $.Values.images.driver }}
+imagePullPolicy: {{ $.Values.imagePullPolicy }}
+command:
+- /hostvol-flex
+args:
+- {{ index . 1 }}
+- {{ index . 2 }}
+- --plugin-dir=/volume-plugins
+- --kubelet-dir={{ $remove | ternary "/kubelet" "$(KUBELET_DIR)" }}
+- --vendor=hostvol
+{{- if not $remove }}
+- --drivers={{ join "," $.Values.flexVolume.drivers }}
+{{- end }}
+resources:
+  {{- toYaml $.Values.flexVolume.resources | nindent 2 }}
+terminationMessagePolicy: FallbackToLogsOnError
+securityContext:
+  {{- include "hostvol.sidecar" $ | nindent 2 }}
+volumeMounts:
+- name: plugins
+  mountPath: /volume-plugins
+{{- if $remove }}
+- name: kubelet
+  mountPath: /kubelet
+  readOnly: true
+  # It looks which volumes are mounted, and must see those that come and go.
+  mountPropagation: HostToContainer
+{{- end }}
 {{- end }}
 
 {{- define "hostvol.nodeName" -}}
