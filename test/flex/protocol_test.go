@@ -186,7 +186,7 @@ func TestInstallation(t *testing.T) {
 	run(t, "broken settings", func(t *testing.T) {
 		n.TB = t
 		path := n.driver("nfs")
-		for _, text := range []string{"{", `{"kubeletdir":`, `{"surprise": 1}`, `{"kubeletDir": "relative"}`, `{"timeout": "long"}`, `{"timeout": "1ns"}`, `{"log": "syslog"}`, `{"lvm": {"groups": ["-x"]}}`} {
+		for _, text := range []string{"{", `{"kubeletdir":`, `{"kubeletDir": "relative"}`, `{"timeout": "long"}`, `{"timeout": "1ns"}`, `{"log": "syslog"}`, `{"lvm": {"groups": ["-x"]}}`} {
 			n.write(filepath.Dir(path)+"/.hostvol-flex.json", text)
 			out, _ := exec.Command(path, "init").CombinedOutput()
 			if !strings.Contains(string(out), `"Failure"`) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -39,7 +38,7 @@ func mib(path string) int64 {
 // A logical volume through its whole life, with each filesystem.
 func TestLVM(t *testing.T) {
 	n := lvmNode(t)
-	for _, kind := range []string{"", "ext4", "xfs", "btrfs"} {
+	for _, kind := range []string{"", "xfs", "btrfs"} {
 		run(t, "life with "+kind, func(t *testing.T) {
 			n.TB = t
 			volume := "v-" + kind
@@ -84,23 +83,22 @@ func TestLVMFormat(t *testing.T) {
 		return n.call("lvm", "mount", target, options(append([]string{"volumeID", volume, "volumegroup", "vg"}, more...)...))
 	}
 	sum := func(volume string) string { return sh(t, "sha256sum </dev/vg/"+volume) }
-	sh(t, "modprobe dm_zero; lvcreate -qy -L 64M -n zeros vg; blkdiscard -z /dev/vg/zeros || dd if=/dev/zero of=/dev/vg/zeros bs=1M count=64 conv=fsync")
+	sh(t, "lvcreate -qy -L 16M -n zeros vg; dd if=/dev/zero of=/dev/vg/zeros bs=1M count=16 conv=fsync")
 	run(t, "zeros", func(t *testing.T) {
 		n.TB = t
 		mount("zeros").succeeds()
 		n.call("lvm", "unmount", target).succeeds()
 	})
 	for name, make := range map[string]string{
-		"data":       "dd if=/dev/urandom of=/dev/vg/data bs=1M count=1 seek=40 conv=fsync",
-		"one-byte":   "printf x | dd of=/dev/vg/one-byte bs=1 seek=67108863 conv=fsync",
+		"data":       "dd if=/dev/urandom of=/dev/vg/data bs=4k count=1 seek=3000 conv=fsync",
+		"one-byte":   "printf x | dd of=/dev/vg/one-byte bs=1 seek=16777215 conv=fsync",
 		"partitions": "echo 'label: gpt' | sfdisk -q /dev/vg/partitions",
-		"swap":       "mkswap -q /dev/vg/swap",
 		"physical":   "pvcreate -qy --config 'devices{scan_lvs=1}' /dev/vg/physical",
 		"other-kind": "mkfs.ext4 -q /dev/vg/other-kind",
 	} {
 		run(t, name, func(t *testing.T) {
 			n.TB = t
-			sh(t, "lvcreate -qy -Wy -L 64M -n "+name+" vg; dd if=/dev/zero of=/dev/vg/"+name+" bs=1M count=64 conv=fsync; "+make+"; udevadm settle")
+			sh(t, "lvcreate -qy -Wy -L 16M -n "+name+" vg; dd if=/dev/zero of=/dev/vg/"+name+" bs=1M count=16 conv=fsync; "+make+"; udevadm settle")
 			before := sum(name)
 			more := []string{}
 			if name == "other-kind" {
@@ -194,8 +192,9 @@ func TestLVMAttach(t *testing.T) {
 // Killed at any instant of the first mount, which makes the volume and its filesystem.
 func TestLVMKilled(t *testing.T) {
 	n := lvmNode(t)
-	for i := range 12 {
-		run(t, fmt.Sprintf("after %d ms", i*150), func(t *testing.T) {
+	const step = 1200 * time.Millisecond // programs are slow here: the whole takes some seconds
+	for i := range 6 {
+		run(t, fmt.Sprintf("after %s", time.Duration(i)*step), func(t *testing.T) {
 			n.TB = t
 			kind := []string{"ext4", "xfs"}[i%2]
 			volume := fmt.Sprintf("k%d", i)
@@ -203,15 +202,16 @@ func TestLVMKilled(t *testing.T) {
 			o := options("volumeID", volume, "volumegroup", "vg", "size", "320Mi", "kubernetes.io/fsType", kind)
 			cmd := n.command("lvm", "mount", target, o)
 			must(t, cmd.Start())
-			time.Sleep(time.Duration(i*150) * time.Millisecond)
+			time.Sleep(time.Duration(i) * step)
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
-			var last result
 			n.until("a repeat succeeds", func() bool {
-				last = n.call("lvm", "mount", target, o)
-				return last.status == "Success" || strings.Contains(last.message, "extra")
+				r := n.call("lvm", "mount", target, o)
+				if r.status != "Success" {
+					t.Log(r.message)
+				}
+				return r.status == "Success"
 			})
-			last.succeeds()
 			n.layers(target, 1)
 			n.write(target+"/file", "x")
 			n.call("lvm", "unmount", target).succeeds()

@@ -31,7 +31,7 @@ type node struct {
 
 // host is the kubelet as plugins see it, with a real mounter.
 type host struct {
-	volume.KubeletVolumeHost
+	volumetest.FakeVolumeHost
 	mounter mount.Interface
 }
 
@@ -53,7 +53,7 @@ func newNode(t *testing.T, secrets ...*v1.Secret) *node {
 	}
 	h := host{volumetest.NewFakeKubeletVolumeHost(t, n.root, client, nil), mount.New("")}
 	n.manager = &volume.VolumePluginMgr{}
-	must(t, n.manager.InitPlugins(nil, flexvolume.GetDynamicPluginProber(n.plugins, exec.New()), h))
+	must(t, n.manager.InitPlugins(nil, flexvolume.GetDynamicPluginProber(t.Context(), n.plugins, exec.New()), h))
 	return n
 }
 

@@ -10,6 +10,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/hostvol/hostvol/pkg/flex"
+	"github.com/hostvol/hostvol/pkg/host/errno"
 	"github.com/hostvol/hostvol/pkg/host/filesystem"
 	"github.com/hostvol/hostvol/pkg/host/lvm"
 	"github.com/hostvol/hostvol/pkg/host/mount"
@@ -76,7 +77,12 @@ func show(ctx context.Context, target *flex.Target, v lvm.Volume, r request) err
 	if err != nil {
 		return err
 	}
-	src, err := mount.Filesystem(kind, v.Path, flags.ReadOnly, nil)
+	// Read-only by its mount: another pod's may be writable, and there is one
+	// filesystem for all.
+	src, err := mount.Filesystem(kind, v.Path, false, nil)
+	if flags.ReadOnly && errno.ReadOnly(err) { // the volume itself is
+		src, err = mount.Filesystem(kind, v.Path, true, nil)
+	}
 	if err != nil {
 		return err
 	}

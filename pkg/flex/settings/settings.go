@@ -6,7 +6,6 @@
 package settings
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,7 +68,8 @@ func (d *Duration) UnmarshalJSON(data []byte) error {
 func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
 
 // Read reads the file of a driver's directory, and fills in the defaults. A file
-// that is not there has none but defaults; a field that does not exist is an error.
+// that is not there has none but defaults. A field that is not known is one of a
+// newer version, whose executable is about to follow, and is passed over.
 func Read(dir string) (Settings, error) {
 	var s Settings
 	path := filepath.Join(dir, File)
@@ -79,9 +79,7 @@ func Read(dir string) (Settings, error) {
 	case err != nil:
 		return s, fmt.Errorf("read settings: %w", err)
 	default:
-		in := json.NewDecoder(bytes.NewReader(data))
-		in.DisallowUnknownFields()
-		if err := in.Decode(&s); err != nil {
+		if err := json.Unmarshal(data, &s); err != nil {
 			return s, fmt.Errorf("settings %s: %w; install the driver again", path, err)
 		}
 	}
