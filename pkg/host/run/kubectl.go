@@ -13,14 +13,12 @@ import (
 	"time"
 )
 
-// ErrNoProgram means that the program is not there.
-var ErrNoProgram = errors.New("no such program")
-
 // stderrTail bytes of what a program complained of are in the error.
 const stderrTail = 2000
 
 // Output runs a program to its end and gives what it wrote to standard output. It
-// dies with ctx. The error carries the end of its standard error.
+// dies with ctx. The error carries the end of its standard error; ErrNoProgram is one
+// that is not there. Unlike with Do, both outputs may be of any length.
 func Output(ctx context.Context, argv []string, stdin io.Reader) ([]byte, error) {
 	if len(argv) == 0 {
 		return nil, fmt.Errorf("run: %w", ErrNoProgram)
