@@ -28,7 +28,7 @@ func (b *builder) claimed(pv Object) (*Item, error) {
 		return nil, err
 	}
 	item.take(v)
-	if s.driver == "local" && v.size != "" {
+	if v.size != "" {
 		item.note("the option size is not needed: the capacity is %s", pv.text("spec", "capacity", "storage"))
 	}
 	if err := b.newClaim(item, name); err != nil {

@@ -134,7 +134,7 @@ func (b *builder) finish(item *Item, v *volume) error {
 	if _, err := parseQuantity(size); err != nil {
 		return fmt.Errorf("its size: %w", err)
 	}
-	if v.node != "" && !slices.ContainsFunc(item.uses, func(u use) bool { return b.in.owner(u.of) == "" && b.in.podNode(u.of, topologyKey) != "" }) {
+	if v.node != "" && b.options.Node == "" && b.options.NodeOf[subject] == "" && !slices.ContainsFunc(item.uses, func(u use) bool { return b.in.owner(u.of) == "" && b.in.podNode(u.of, topologyKey) != "" }) {
 		item.note("only running pods tell that its node is %s; when they have ended, give --node-of %s=%s", v.node, quote(subject), v.node)
 	}
 	return b.inlineObjects(item, v, namespace, size)

@@ -11,7 +11,7 @@ import (
 // local leads to hostvol's CSI driver, on the same data in the same place: a
 // volume of a pool by its handle, a directory as a static volume.
 func (o *Options) local(s *source, subject, node string) (*volume, error) {
-	pool, name, dir, size := s.take("pool"), s.take("volume"), s.take("path"), s.take("size")
+	pool, name, dir := s.take("pool"), s.take("volume"), s.take("path")
 	switch {
 	case name == "" && dir == "":
 		return nil, errors.New("it has neither the option volume nor path, so nothing tells which data it is; `hostvol volumes` on the node lists the volumes, write the PersistentVolume by hand")
@@ -24,7 +24,7 @@ func (o *Options) local(s *source, subject, node string) (*volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &volume{driver: o.Driver, node: node, size: size}
+	v := &volume{driver: o.Driver, node: node}
 	if node == "" {
 		v.warnings = append(v.warnings, "no node is known, so the volume is written without a node affinity: its pods must be bound to the node by other means")
 	}

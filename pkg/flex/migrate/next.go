@@ -7,10 +7,9 @@ import (
 
 // seen is what the cluster says of one item at one moment.
 type seen struct {
-	from, old   Object // the old volume; the claim of the name, old or new
-	volume      Object // the new one
-	users       []Object
-	fromChanged string
+	from, old Object   // the old volume; the claim of the name, old or new
+	volume    Object   // the new one
+	users     []Object // running pods
 }
 
 // action is the next thing to do for an item.

@@ -66,7 +66,7 @@ func (i *Item) what() string {
 	if i.From != nil {
 		return i.From.ref()
 	}
-	return "inline volume " + i.uses[0].name + " of " + i.uses[0].of.ref()
+	return "inline volume " + printable(i.uses[0].name) + " of " + i.uses[0].of.ref()
 }
 
 // Left is something that is not migrated, and why.
@@ -79,7 +79,6 @@ type Plan struct {
 	Rewrites []*Rewrite
 	// Refused need a person; Stay stays as it is.
 	Refused, Stay []Left
-	Warnings      []string
 }
 
 type builder struct {

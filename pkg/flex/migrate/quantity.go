@@ -3,26 +3,23 @@ package migrate
 import (
 	"fmt"
 	"math/big"
+	"strconv"
 	"strings"
 )
 
 // parseQuantity reads a number of bytes as Kubernetes writes it: "10Gi", "5e9",
 // "500m". It is exact, for sizes are compared.
 func parseQuantity(s string) (*big.Rat, error) {
-	number := strings.TrimRight(s, "EPTGMKkinumu")
-	factor, ok := suffixes()[s[len(number):]]
-	if mantissa, exponent, e := strings.Cut(s, "e"); e || !ok {
-		// An exponent; a capital E alone is the suffix.
-		if !e {
-			mantissa, exponent, e = strings.Cut(s, "E")
-		}
-		var n int
-		if _, err := fmt.Sscanf(exponent, "%d", &n); !e || err != nil || n > 30 || n < -30 || fmt.Sprintf("%+d", n) != signed(exponent) {
+	number := strings.TrimRight(s, "EPTGMKkinum")
+	factor, known := suffixes()[s[len(number):]]
+	if at := strings.IndexAny(number, "eE"); at >= 0 { // at its end a capital E is the suffix
+		n, err := strconv.Atoi(number[at+1:])
+		if err != nil || n > 30 || n < -30 || number != s {
 			return nil, fmt.Errorf("%q is not a size such as 10Gi", s)
 		}
-		number, factor = mantissa, power(10, n)
+		number, factor = number[:at], power(10, n)
 	}
-	if strings.Trim(number, "0123456789.") != "" || number == "" || number == "." || strings.Count(number, ".") > 1 || len(number) > 40 {
+	if !known || strings.Trim(number, "0123456789.") != "" || number == "" || number == "." || strings.Count(number, ".") > 1 || len(number) > 40 {
 		return nil, fmt.Errorf("%q is not a size such as 10Gi", s)
 	}
 	r, ok := new(big.Rat).SetString(number)
@@ -30,13 +27,6 @@ func parseQuantity(s string) (*big.Rat, error) {
 		return nil, fmt.Errorf("%q is not a size such as 10Gi", s)
 	}
 	return r.Mul(r, factor), nil
-}
-
-func signed(exponent string) string {
-	if strings.HasPrefix(exponent, "+") || strings.HasPrefix(exponent, "-") {
-		return exponent
-	}
-	return "+" + exponent
 }
 
 func suffixes() map[string]*big.Rat {

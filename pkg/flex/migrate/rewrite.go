@@ -89,8 +89,9 @@ func (r *Rewrite) renew() []string {
 		r.New.set(replaced(r.New.list(at...), r.Volumes), at...)
 	}
 	if r.New.kind() == kindPod && r.Old.uid() != "" {
-		if r.New.text("spec", "nodeName") != "" {
-			r.New.remove("spec", "nodeName") // the scheduler's; the volume binds the pod to its node
+		if node := r.New.text("spec", "nodeName"); node != "" {
+			r.New.remove("spec", "nodeName")
+			warnings = append(warnings, fmt.Sprintf("nodeName %s is left out: the scheduler writes it, and goes by the node affinity of the volumes", node))
 		}
 		if r.New.at("spec", "ephemeralContainers") != nil {
 			r.New.remove("spec", "ephemeralContainers")
@@ -106,7 +107,7 @@ func (r *Rewrite) renew() []string {
 	}
 	for _, v := range r.New.objects(at...) {
 		if flex := v.sub("flexVolume"); flex != nil {
-			warnings = append(warnings, fmt.Sprintf("volume %s of %s still is a FlexVolume (%s)", v.text("name"), r.Old.ref(), driverOf(flex)))
+			warnings = append(warnings, fmt.Sprintf("volume %s of %s still is a FlexVolume (%s)", printable(v.text("name")), r.Old.ref(), driverOf(flex)))
 		}
 	}
 	return warnings

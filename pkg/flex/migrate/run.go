@@ -72,10 +72,10 @@ func (r *Request) carryOut(ctx context.Context, plan *Plan, in *inventory, out i
 		return err
 	}
 	for _, l := range plan.Refused {
-		fmt.Fprintf(out, "not migrated: %s: %s\n", l.What, l.Why)
+		fmt.Fprintf(out, "not migrated: %s: %s\n", oneLine(l.What), oneLine(l.Why))
 	}
 	for _, l := range plan.Stay {
-		fmt.Fprintf(out, "stays: %s: %s\n", l.What, l.Why)
+		fmt.Fprintf(out, "stays: %s: %s\n", oneLine(l.What), oneLine(l.Why))
 	}
 	if len(plan.Refused) > 0 {
 		return fmt.Errorf("%w: %d refused, as told above", errPlan, len(plan.Refused))

@@ -124,6 +124,7 @@ func (o *Options) translate(s *source, subject, node, namespace string) (*volume
 	if err != nil {
 		return nil, err
 	}
+	v.size = s.take("size")
 	if s.fsType != "" {
 		v.warnings = append(v.warnings, fmt.Sprintf("fsType %q is left out: neither a directory nor a share is given a filesystem by its driver", s.fsType))
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 )
 
 // step is one thing to do, in words and as commands for a shell.
@@ -23,25 +24,22 @@ func (p *Plan) Print(w io.Writer, kubectl string) error {
 		fmt.Fprintf(&b, "\n%d. %s -> PersistentVolume %s (%s), claim %s/%s\n", n+1, item.what(), item.Volume.name(),
 			item.Volume.text("spec", "csi", "driver"), item.Claim.namespace(), item.Claim.name())
 		for _, w := range item.Warnings {
-			fmt.Fprintf(&b, "   WARNING: %s\n", w)
+			fmt.Fprintf(&b, "   WARNING: %s\n", oneLine(w))
 		}
 		for _, t := range item.Notes {
-			fmt.Fprintf(&b, "   note: %s\n", t)
+			fmt.Fprintf(&b, "   note: %s\n", oneLine(t))
 		}
 		number(&b, fmt.Sprintf("   %d", n+1), item.steps(files, kubectl))
 	}
 	for n, r := range p.Rewrites {
 		fmt.Fprintf(&b, "\n%d. %s\n", len(p.Items)+n+1, r.title())
 		for _, w := range r.Warnings {
-			fmt.Fprintf(&b, "   WARNING: %s\n", w)
+			fmt.Fprintf(&b, "   WARNING: %s\n", oneLine(w))
 		}
 		number(&b, fmt.Sprintf("   %d", len(p.Items)+n+1), r.steps(files, kubectl))
 	}
 	section(&b, "Refused, for a person has to decide:", p.Refused)
 	section(&b, "Stays as it is:", p.Stay)
-	for _, text := range p.Warnings {
-		fmt.Fprintf(&b, "\nWARNING: %s\n", text)
-	}
 	_, err := io.WriteString(w, strings.TrimLeft(b.String(), "\n"))
 	return err
 }
@@ -55,13 +53,24 @@ func number(b *strings.Builder, prefix string, steps []step) {
 	}
 }
 
+// oneLine keeps what files say from looking like lines of the plan, or from
+// playing with a terminal.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}
+
 func section(b *strings.Builder, title string, all []Left) {
 	if len(all) == 0 {
 		return
 	}
 	fmt.Fprintf(b, "\n%s\n", title)
 	for _, l := range all {
-		fmt.Fprintf(b, " - %s: %s.\n", l.What, strings.TrimSuffix(l.Why, "."))
+		fmt.Fprintf(b, " - %s: %s.\n", oneLine(l.What), oneLine(strings.TrimSuffix(l.Why, ".")))
 	}
 }
 
@@ -130,10 +139,10 @@ func (r *Rewrite) steps(files map[string]string, kubectl string) []step {
 	file, ns := quote(files[r.New.ref()]), r.Old.namespace()
 	object := strings.ToLower(r.Old.kind()) + " " + r.Old.name()
 	again := []string{kubectl + " -n " + ns + " delete " + object, kubectl + " create -f " + file}
-	switch {
-	case r.How == unchanged:
+	switch r.How {
+	case unchanged:
 		return []step{{"After the migration of its claim, create it again.", again[1:]}}
-	case r.How == byHand:
+	case byHand:
 		return []step{{"Delete it, and create it from its new manifest.", again}}
 	}
 	stop := step{text: "It may have no pods while its template changes."}
@@ -142,5 +151,5 @@ func (r *Rewrite) steps(files map[string]string, kubectl string) []step {
 	} else {
 		stop.commands = []string{kubectl + " -n " + ns + " scale " + object + " --replicas=0"}
 	}
-	return []step{stop, {"Change its template; this brings back its number of pods as well.", []string{kubectl + " replace -f " + file}}}
+	return []step{stop, {"Replace it by its new manifest, which brings its pods back, too.", []string{kubectl + " replace -f " + file}}}
 }
