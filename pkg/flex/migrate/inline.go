@@ -119,14 +119,14 @@ func (b *builder) inlineVolume(u use) (*volume, error) {
 	if u.src.driver == "local" && u.of.kind() == "DaemonSet" {
 		return nil, errors.New("each node's pod of a DaemonSet has its own data, and a claim has one volume: write a PersistentVolume and a claim for each node by hand, or use one DaemonSet for each node")
 	}
-	subject := cmp.Or(u.src.options["volume"], u.src.options["path"])
+	subject := u.src.subject()
 	return b.options.translate(u.src, subject, u.node, u.of.namespace())
 }
 
 // finish writes the objects of an inline item.
 func (b *builder) finish(item *Item, v *volume) error {
 	namespace := item.uses[0].of.namespace()
-	subject := cmp.Or(item.uses[0].src.options["volume"], item.uses[0].src.options["path"], v.base)
+	subject := cmp.Or(item.uses[0].src.subject(), v.base)
 	size := cmp.Or(b.options.SizeOf[subject], v.size, b.options.Size)
 	if size == "" {
 		return fmt.Errorf("nothing tells its size, and a claim must ask for one; give --size-of %s=SIZE, or --size SIZE for all", quote(subject))

@@ -31,25 +31,31 @@ func (o *Options) local(s *source, subject, node string) (*volume, error) {
 	if dir != "" {
 		return staticVolume(v, dir), nil
 	}
-	return o.poolVolume(v, pool, name), nil
+	return o.poolVolume(v, pool, name)
 }
 
-func (o *Options) poolVolume(v *volume, pool, name string) *volume {
-	id := handle.ID(name)
+func (o *Options) poolVolume(v *volume, pool, name string) (*volume, error) {
+	id, tag := handle.Split(name) // the driver takes a name as well as a handle
+	if tag != "" && v.node != "" && tag != handle.Tag(v.node) {
+		return nil, fmt.Errorf("its option volume %q is the handle of another node's volume than that of %s", name, v.node)
+	}
+	if tag == "" {
+		id = handle.ID(name)
+	}
 	h := id
 	if o.Distributed {
 		h = handle.Tagged(id, handle.Tag(v.node))
 	}
 	v.handle = func(string) string { return h }
 	v.key, v.base = "local volume "+h, name
-	if id != name {
+	if id != name && tag == "" {
 		v.notes = append(v.notes, fmt.Sprintf("the volume named %q has the id %s", name, id))
 	}
 	if pool != "" {
 		v.notes = append(v.notes, fmt.Sprintf("the pool %q need not be given: a handle finds its volume in every pool of its node", pool))
 	}
 	v.notes = append(v.notes, fmt.Sprintf("the data stay where they are; see that the volume is there: `hostvol volumes` on %s lists %s", whichNode(v.node), id))
-	return v
+	return v, nil
 }
 
 func staticVolume(v *volume, dir string) *volume {

@@ -16,7 +16,7 @@ const (
 // nfs leads to csi-driver-nfs of the Kubernetes project.
 func nfs(s *source) (*volume, error) {
 	server, share, protocol := s.take("server"), s.take("share"), s.take("protocol")
-	options := splitOptions(s.take("mountOptions"))
+	options := splitOptions(s.take("mountOptions") + "," + s.take("opts"))
 	server = strings.TrimSuffix(server, ":")
 	if server == "" || share == "" {
 		return nil, errors.New("an nfs volume needs the options server and share")
@@ -77,7 +77,7 @@ func cifs(s *source, namespace string) (*volume, error) {
 		handle:     func(pv string) string { return strings.TrimLeft(share, "/") + "#" + pv },
 		base:       share[strings.LastIndex(share, "/")+1:],
 	}
-	for _, name := range []string{"mountOptions", "mountoptions", "opts"} {
+	for _, name := range []string{"mountOptions", "opts"} {
 		for _, o := range splitOptions(s.take(name)) {
 			key, _, _ := strings.Cut(o, "=")
 			if slices.Contains([]string{"password", "pass", "passwd", "password2", "credentials", "cred"}, strings.ToLower(key)) {

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -43,6 +44,7 @@ func parse(flex Object) (*source, error) {
 	default:
 		return s, errNotOurs
 	}
+	folded := map[string]bool{}
 	if flex.at("options") != nil && flex.sub("options") == nil {
 		return s, errors.New("options is not a map")
 	}
@@ -51,16 +53,30 @@ func parse(flex Object) (*source, error) {
 		if !ok {
 			return s, fmt.Errorf("option %s is not a string; the API takes none but strings, so quote it", key)
 		}
+		if folded[strings.ToLower(key)] {
+			return s, fmt.Errorf("option %q is given twice, in upper and lower case", key)
+		}
+		folded[strings.ToLower(key)] = true
 		s.options[key] = text
 	}
 	return s, nil
 }
 
-// take gives the value of an option and marks it as understood.
+// take gives the value of an option and marks it as understood. As with the
+// drivers, upper and lower case are one, and blanks around a value stay.
 func (s *source) take(name string) string {
-	s.taken[name] = true
-	return strings.TrimSpace(s.options[name])
+	value := ""
+	for _, key := range sortedKeys(s.options) {
+		if strings.EqualFold(key, name) {
+			s.taken[key] = true
+			value = s.options[key]
+		}
+	}
+	return value
 }
+
+// subject is what a person knows an inline volume by.
+func (s *source) subject() string { return cmp.Or(s.take("volume"), s.take("path")) }
 
 // leftOver names what nobody has taken, without the values, for one may be a
 // secret.
@@ -126,7 +142,7 @@ func (o *Options) translate(s *source, subject, node, namespace string) (*volume
 	}
 	v.size = s.take("size")
 	if s.fsType != "" {
-		v.warnings = append(v.warnings, fmt.Sprintf("fsType %q is left out: neither a directory nor a share is given a filesystem by its driver", s.fsType))
+		v.warnings = append(v.warnings, fmt.Sprintf("fsType %q is left out: what is there keeps the filesystem that it has", s.fsType))
 	}
 	if s.secret != "" && v.secret == nil {
 		v.warnings = append(v.warnings, fmt.Sprintf("secretRef %q is left out: the CSI driver takes no secret for this volume", s.secret))

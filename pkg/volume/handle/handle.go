@@ -50,3 +50,13 @@ func Tag(node string) string {
 // Tagged is the handle of an id on the node with that tag, where each node has
 // its own daemon.
 func Tagged(id, tag string) string { return id + "@" + tag }
+
+// Split takes the handle of some node's volume apart. What is no such handle is
+// given back as it is, without a tag.
+func Split(handle string) (name, tag string) {
+	name, tag, tagged := strings.Cut(handle, "@")
+	if _, err := hex.DecodeString(tag); !tagged || !id.Valid(name) || len(tag) != 8 || err != nil {
+		return handle, ""
+	}
+	return name, tag
+}
