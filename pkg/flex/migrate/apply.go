@@ -89,27 +89,28 @@ func (i *Item) decide(s seen) (action, string, error) {
 
 // look reads what the next decision rests on.
 func (a *applier) look(ctx context.Context, i *Item) (seen, error) {
-	var s seen
-	var err error
+	names := []string{i.Volume.name()}
 	if i.From != nil {
-		if s.from, err = a.kubectl.get(ctx, kindVolume, "", i.From.name()); err != nil {
-			return s, err
-		}
-		pods, err := a.kubectl.pods(ctx, i.Claim.namespace())
-		if err != nil {
-			return s, err
-		}
-		for _, u := range take(pods).using(i.Claim.namespace(), i.Claim.name()) {
-			if u.kind() == kindPod {
-				s.users = append(s.users, u)
-			}
+		names = append(names, i.From.name())
+	}
+	volumes, err := a.kubectl.volumes(ctx, names...)
+	if err != nil {
+		return seen{}, err
+	}
+	in, err := a.kubectl.namespace(ctx, i.Claim.namespace())
+	if err != nil {
+		return seen{}, err
+	}
+	s := seen{volume: volumes[i.Volume.name()], old: in.claims[i.Claim.namespace()+"/"+i.Claim.name()]}
+	if i.From != nil {
+		s.from = volumes[i.From.name()]
+	}
+	for _, u := range in.using(i.Claim.namespace(), i.Claim.name()) {
+		if u.kind() == kindPod {
+			s.users = append(s.users, u)
 		}
 	}
-	if s.volume, err = a.kubectl.get(ctx, kindVolume, "", i.Volume.name()); err != nil {
-		return s, err
-	}
-	s.old, err = a.kubectl.get(ctx, kindClaim, i.Claim.namespace(), i.Claim.name())
-	return s, err
+	return s, nil
 }
 
 // item does one step after the other, and looks again before each.
@@ -209,11 +210,11 @@ func (a *applier) rewrite(ctx context.Context, r *Rewrite) error {
 		fmt.Fprintf(a.out, "  its new manifest is in %s: delete the old one and create it from there\n", a.dir)
 		return nil
 	}
-	objects, err := a.kubectl.pods(ctx, ns)
+	in, err := a.kubectl.namespace(ctx, ns)
 	if err != nil {
 		return err
 	}
-	in := take(append(objects, live))
+	in.workloads[live.ref()] = live
 	var users []Object
 	for _, p := range in.pods {
 		if active(p) && in.owner(p) == live.ref() {

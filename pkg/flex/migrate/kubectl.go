@@ -66,13 +66,25 @@ func (k Kubectl) get(ctx context.Context, kind, namespace, name string) (Object,
 	return objects[0], nil
 }
 
-// pods are those of a namespace.
-func (k Kubectl) pods(ctx context.Context, namespace string) ([]Object, error) {
-	out, err := k.run(ctx, nil, inNamespace(namespace, "get", "pods,replicasets,jobs", "-o", "json")...)
+// volumes reads the PersistentVolumes of these names, as far as there are any.
+func (k Kubectl) volumes(ctx context.Context, names ...string) (map[string]Object, error) {
+	args := append([]string{"get", "persistentvolume"}, names...)
+	out, err := k.run(ctx, nil, append(args, "--ignore-not-found", "-o", "json")...)
 	if err != nil {
-		return nil, fmt.Errorf("list the pods of %s: %w", namespace, err)
+		return nil, fmt.Errorf("read the volumes %s: %w", strings.Join(names, ", "), err)
 	}
-	return Read("kubectl", out)
+	objects, err := Read("kubectl", out)
+	return take(objects).volumes, err
+}
+
+// namespace reads the claims of a namespace, its pods, and what owns pods.
+func (k Kubectl) namespace(ctx context.Context, namespace string) (*inventory, error) {
+	out, err := k.run(ctx, nil, inNamespace(namespace, "get", "persistentvolumeclaims,pods,replicasets,jobs", "-o", "json")...)
+	if err != nil {
+		return nil, fmt.Errorf("read the namespace %s: %w", namespace, err)
+	}
+	objects, err := Read("kubectl", out)
+	return take(objects), err
 }
 
 // create makes an object, which must not be there.

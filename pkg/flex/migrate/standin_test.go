@@ -16,7 +16,7 @@ import (
 // standIn is kubectl with an API server behind it, as far as migrating touches
 // their rules: names taken once, resource versions, preconditions, immutable
 // sources, finalizers that hold, claims and volumes that are bound and released by
-// a controller, which here runs after each look at one object, and data that are
+// a controller, which here runs after each look at volumes, and data that are
 // gone when a volume is released whose policy is Delete. A real API server is in
 // test/e2e/flexvolume.
 type standIn struct{ dir string }
@@ -60,8 +60,16 @@ func (s standIn) run(args []string) error {
 	switch {
 	case args[0] == "get" && strings.Contains(args[1], ","):
 		return s.list(args[1], flag("-n"))
-	case args[0] == "get":
+	case args[0] == "get" && args[1] == "persistentvolume":
 		defer s.control()
+		var items []any
+		for _, name := range args[2:slices.Index(args, "--ignore-not-found")] {
+			if o := s.read(kindVolume, "", name); o != nil {
+				items = append(items, o)
+			}
+		}
+		return json.NewEncoder(os.Stdout).Encode(map[string]any{"kind": "List", "apiVersion": "v1", "items": items})
+	case args[0] == "get":
 		if o := s.read(kindNamed(args[1]), flag("-n"), args[2]); o != nil {
 			return json.NewEncoder(os.Stdout).Encode(o)
 		}

@@ -11,7 +11,7 @@ import (
 func tidy(o Object) []string {
 	var warnings []string
 	for _, f := range o.texts("metadata", "finalizers") {
-		if !slices.Contains([]string{"kubernetes.io/pv-protection", "kubernetes.io/pvc-protection"}, f) {
+		if !slices.Contains([]string{"kubernetes.io/pv-protection", "kubernetes.io/pvc-protection", "kubernetes.io/pv-controller"}, f) {
 			warnings = append(warnings, fmt.Sprintf("the finalizer %s of %s is left out; the old object stays until its owner has taken it off", f, o.ref()))
 		}
 	}
