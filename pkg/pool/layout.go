@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/hostvol/hostvol/pkg/pool/id"
 )
 
 // The names in a pool.
@@ -27,25 +29,8 @@ const (
 
 func subdirs() []string { return []string{stagingDir, VolumesDir, snapshotsDir, trashDir} }
 
-// maxID is the longest id. CSI allows 128 bytes in a string field, and the
-// handle in distributed mode is the id, an at sign and 8 hex digits.
-const maxID = 119
-
-// ValidID tells whether s can be the name of an item: [a-z0-9][a-z0-9.-]*, at
-// most 119 bytes. Such a name is also a safe file name.
-func ValidID(s string) bool {
-	if s == "" || len(s) > maxID || s[0] == '.' || s[0] == '-' {
-		return false
-	}
-	for i := range len(s) {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '.', c == '-':
-		default:
-			return false
-		}
-	}
-	return true
-}
+// ValidID tells whether s can be the name of an item; see id.Valid.
+func ValidID(s string) bool { return id.Valid(s) }
 
 // purging marks a trash entry whose removal has begun: it cannot be restored.
 const purging = ".purging"

@@ -1,47 +1,20 @@
 package volume
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"strings"
 
 	"github.com/hostvol/hostvol/pkg/pool"
+	"github.com/hostvol/hostvol/pkg/volume/handle"
 )
 
-// hashDigits of a name's hash make an id unique where the name is no id.
-const hashDigits = 16
-
-// readable bytes of such a name come before them.
-const readable = 40
-
-// idOf makes the id of the volume that the CO names so. Equal names have equal
-// ids, so that a repeated create finds its own earlier work. A name that can be
-// a file name is the id.
-func idOf(name string) string {
-	if pool.ValidID(name) {
-		return name
-	}
-	var b strings.Builder
-	for _, c := range strings.ToLower(name) {
-		switch {
-		case b.Len() == readable:
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
-			b.WriteRune(c)
-		case b.Len() > 0:
-			b.WriteByte('-')
-		}
-	}
-	if b.Len() == 0 {
-		b.WriteByte('v')
-	}
-	sum := sha256.Sum256([]byte(name))
-	return strings.TrimRight(b.String(), "-") + "-" + hex.EncodeToString(sum[:])[:hashDigits]
-}
+// idOf makes the id of the volume that the CO names so; see handle.ID.
+func idOf(name string) string { return handle.ID(name) }
 
 // handle is what the CO is given for the id.
 func (s *Service) handle(id string) string {
 	if s.opts.Distributed {
-		return id + "@" + s.tag
+		return handle.Tagged(id, s.tag)
 	}
 	return id
 }

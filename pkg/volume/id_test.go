@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/hostvol/hostvol/pkg/pool"
+	"github.com/hostvol/hostvol/pkg/volume/handle"
 )
 
 func TestTheIDOfAName(t *testing.T) {
@@ -29,7 +30,7 @@ func TestTheIDOfAName(t *testing.T) {
 			t.Errorf("%q: not always the same", c.name)
 		}
 		if strings.HasSuffix(c.want, "-") {
-			if !strings.HasPrefix(got, c.want) || len(got) != len(c.want)+hashDigits {
+			if !strings.HasPrefix(got, c.want) || len(got) != len(c.want)+16 {
 				t.Errorf("%q: %q, want %s and a hash", c.name, got, c.want)
 			}
 		} else if got != c.want {
@@ -51,8 +52,8 @@ func TestDifferentNamesHaveDifferentIDs(t *testing.T) {
 }
 
 func TestHandles(t *testing.T) {
-	tag := nodeTag("node-a")
-	if len(tag) != 8 || tag == nodeTag("node-b") {
+	tag := handle.Tag("node-a")
+	if len(tag) != 8 || tag == handle.Tag("node-b") {
 		t.Fatalf("tag %q", tag)
 	}
 	single, distributed := &Service{tag: tag}, &Service{tag: tag, opts: Options{Distributed: true}}

@@ -6,8 +6,6 @@ package volume
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -19,6 +17,7 @@ import (
 	"github.com/hostvol/hostvol/pkg/host/mount"
 	"github.com/hostvol/hostvol/pkg/host/safepath"
 	"github.com/hostvol/hostvol/pkg/pool"
+	"github.com/hostvol/hostvol/pkg/volume/handle"
 )
 
 // Options say what a service serves.
@@ -79,7 +78,7 @@ type Service struct {
 // New opens what can be opened. A pool that cannot is reported by health and
 // tried again while Run runs. It fails on a wrong configuration only.
 func New(ctx context.Context, opts Options) (*Service, error) {
-	s := &Service{opts: opts, tag: nodeTag(opts.NodeID), published: newPublished(), copies: newCopies(opts.CopyPatience), keepers: map[string]*keeper{}, stopping: make(chan struct{})}
+	s := &Service{opts: opts, tag: handle.Tag(opts.NodeID), published: newPublished(), copies: newCopies(opts.CopyPatience), keepers: map[string]*keeper{}, stopping: make(chan struct{})}
 	var err error
 	if s.kubelet, err = safepath.OpenRoot(opts.KubeletDir); err != nil {
 		return nil, fmt.Errorf("kubelet directory: %w; set kubeletDir to the kubelet's --root-dir", err)
@@ -109,12 +108,6 @@ func (s *Service) Close() error {
 		errs = append(errs, p.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// nodeTag tells nodes apart in handles: 8 hex digits.
-func nodeTag(node string) string {
-	sum := sha256.Sum256([]byte(node))
-	return hex.EncodeToString(sum[:4])
 }
 
 func logger(ctx context.Context) klog.Logger { return klog.FromContext(ctx) }
