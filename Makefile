@@ -9,8 +9,8 @@ LDFLAGS := -X github.com/hostvol/hostvol/pkg/version.Version=$(VERSION)
 # Mounts of tests and demo stay in a mount namespace of their own. HOSTVOL_BINARY: what the tests start.
 PRIVATE := unshare -m --propagation private
 SANDBOX := -exec $(CURDIR)/hack/sandbox.sh
-RACE_BINARY := HOSTVOL_BINARY=$(CURDIR)/bin/hostvol-race
-SYSTEM_TESTS := $(addsuffix /...,$(wildcard ./test/daemon ./test/sanity ./test/integration ./test/crash))
+RACE_BINARY := HOSTVOL_BINARY=$(CURDIR)/bin/hostvol-race HOSTVOL_FLEX_BINARY=$(CURDIR)/bin/hostvol-flex
+SYSTEM_TESTS := $(addsuffix /...,$(wildcard ./test/daemon ./test/sanity ./test/integration ./test/crash ./test/flex))
 
 .PHONY: help build build-race demo test crash test-vm test-power bench bench-short lint fmt clean setup-demo setup-test setup-lint setup-bench setup-cluster setup-vm cluster cluster-down e2e demo-cluster root
 
@@ -28,16 +28,17 @@ build-race:
 demo: root setup-demo build ## walk through a volume's life on a scratch pool, in under a minute (root)
 	@$(PRIVATE) go run -buildvcs=false ./test/demo -binary bin/hostvol
 
-test: root setup-test build-race ## unit, sanity, integration and crash tests on real mounts (root)
+test: root setup-test build build-race ## unit, sanity, integration and crash tests on real mounts (root)
 	$(PRIVATE) env $(RACE_BINARY) go test -race -count=1 -timeout 15m ./pkg/... ./cmd/...
 	$(RACE_BINARY) go test -race -count=1 -timeout 20m -p 1 $(SANDBOX) $(SYSTEM_TESTS)
+	$(RACE_BINARY) go -C test/kubelet test -count=1 -timeout 10m $(SANDBOX) ./...
 
 crash: root setup-test build-race ## the long crash test; HOSTVOL_CRASH_SECONDS sets its length, default 600 (root)
 	HOSTVOL_CRASH_SECONDS=$${HOSTVOL_CRASH_SECONDS:-600} $(RACE_BINARY) \
 		go test -race -count=1 -timeout 24h -v $(SANDBOX) ./test/crash/...
 
-test-vm: root setup-vm ## quotas, images and ten power cuts on real kernels, in a virtual machine; about seven minutes (root)
-	@hack/vm/test.sh quota mount vm power
+test-vm: root setup-vm ## quotas, images, FlexVolume and ten power cuts on real kernels, in a virtual machine; about eleven minutes (root)
+	@hack/vm/test.sh quota mount vm flex power
 
 test-power: root setup-vm ## cut the power of a pool's disk, HOSTVOL_POWER_CUTS times, default 120; half an hour (root)
 	@HOSTVOL_POWER_CUTS=$${HOSTVOL_POWER_CUTS:-120} HOSTVOL_POWER_OPERATIONS=$${HOSTVOL_POWER_OPERATIONS:-400} \

@@ -27,13 +27,14 @@ check_gofmt() {
 }
 check_vet() {
 	go vet ./... || return 1
-	go vet -tags prjquota,vm,power ./pkg/host/quota ./test/vm ./test/power || return 1
+	go vet -tags prjquota,vm,power ./pkg/host/quota ./test/vm ./test/flex ./test/power || return 1
+	go -C test/kubelet vet ./... || return 1
 	# As the e2e tests are built, so that both share the build cache.
 	local module
 	for module in test/e2e hack/cluster/tools; do CGO_ENABLED=0 go -C "$module" vet -trimpath ./... || return 1; done
 }
 check_golangci() { .cache/bin/golangci-lint run ./...; }
-check_tidy() { go mod tidy -diff && go -C hack/dockerlint mod tidy -diff && go -C hack/manifests mod tidy -diff && go -C test/e2e mod tidy -diff && go -C hack/cluster/tools mod tidy -diff; }
+check_tidy() { go mod tidy -diff && go -C hack/dockerlint mod tidy -diff && go -C hack/manifests mod tidy -diff && go -C test/e2e mod tidy -diff && go -C test/kubelet mod tidy -diff && go -C hack/cluster/tools mod tidy -diff; }
 check_shell() { shell_scripts | xargs -r shellcheck -x; }
 check_dockerfile() { go -C hack/dockerlint run . ../..; }
 check_manifests() {

@@ -14,7 +14,7 @@ import (
 // openLog opens the log that the settings name. A log that cannot be written is no
 // reason to fail a call: there is just none then.
 func openLog(to string) (log klog.Logger, closeLog func()) {
-	var out io.Writer = io.Discard
+	out := io.Writer(io.Discard)
 	closeLog = func() {}
 	switch to {
 	case "":

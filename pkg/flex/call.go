@@ -12,7 +12,6 @@ import (
 type call struct {
 	name   string
 	serve  func(context.Context, Driver, call) (Reply, error)
-	raw    string
 	path   string
 	device string
 	// unread: there are arguments that could not be understood.

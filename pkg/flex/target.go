@@ -44,11 +44,11 @@ func (t Targets) open(ctx context.Context, path string) (*Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	real, err := filepath.EvalSymlinks(t.KubeletDir)
+	kubelet, err := filepath.EvalSymlinks(t.KubeletDir)
 	if err != nil {
 		return nil, fmt.Errorf("the kubelet's directory: %w; install the driver with the kubelet's --root-dir as --kubelet-dir", err)
 	}
-	root, err := safepath.OpenRoot(real)
+	root, err := safepath.OpenRoot(kubelet)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func (t Targets) open(ctx context.Context, path string) (*Target, error) {
 	if err != nil {
 		return nil, errors.Join(err, parent.Close())
 	}
-	return &Target{Path: path, parent: parent, name: filepath.Base(rel), point: filepath.Join(real, rel), lock: lock}, nil
+	return &Target{Path: path, parent: parent, name: filepath.Base(rel), point: filepath.Join(kubelet, rel), lock: lock}, nil
 }
 
 // check checks the form of a path, and gives it relative to the kubelet's directory.

@@ -2,7 +2,6 @@ package flex
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,9 +26,9 @@ var calls, cases atomic.Int64
 // node is a node of the kubelet's: its directory, its plugin directory, and a daemon if a test needs one.
 type node struct {
 	testing.TB
-	dir, kubelet, plugins, pool, roots string
-	daemon                             *daemon.Daemon
-	settings                           settings.Settings
+	dir, kubelet, plugins string
+	settings              settings.Settings
+	backing
 	// env is added to the environment of calls; path is put before PATH.
 	env  []string
 	path string
@@ -42,36 +41,13 @@ func newNode(t testing.TB) *node {
 	t.Helper()
 	dir := t.TempDir()
 	n := &node{
-		TB: t, dir: dir, kubelet: filepath.Join(dir, "kubelet"), plugins: filepath.Join(dir, "exec"), roots: filepath.Join(dir, "roots"),
+		TB: t, dir: dir, kubelet: filepath.Join(dir, "kubelet"), plugins: filepath.Join(dir, "exec"),
 		written: map[string]string{},
 	}
-	for _, d := range []string{n.kubelet, n.plugins, n.roots} {
+	for _, d := range []string{n.kubelet, n.plugins} {
 		must(t, os.MkdirAll(d, 0o755))
 	}
 	n.settings = settings.Settings{KubeletDir: n.kubelet, Socket: filepath.Join(dir, "flex.sock"), Log: filepath.Join(dir, "flex.log")}
-	return n
-}
-
-// withDaemon starts a daemon with a pool on btrfs, whose volumes are limited.
-func withDaemon(t testing.TB) *node {
-	t.Helper()
-	n := newNode(t)
-	n.pool = hosttest.Btrfs(t, 1500)
-	config := filepath.Join(n.dir, "config.yaml")
-	must(t, os.WriteFile(config, fmt.Appendf(nil, `
-pools: [{name: default, path: %[1]s/pool, create: true}, {name: closed, path: %[1]s/closed, create: true}]
-flex: {endpoint: "unix://%[2]s", pools: [default], roots: [%[3]s]}
-`, n.pool, n.settings.Socket, n.roots), 0o600))
-	must(t, os.MkdirAll(n.pool+"/pool", 0o700), os.MkdirAll(n.pool+"/closed", 0o700))
-	d, err := daemon.Start(context.Background(), daemon.Options{Dir: n.dir, Args: []string{"--config", config, "--run-dir", filepath.Join(n.dir, "run")}})
-	must(t, err)
-	n.daemon = d
-	t.Cleanup(func() {
-		n.clear()
-		if err := d.Stop(); err != nil {
-			t.Errorf("stop the daemon: %v", err)
-		}
-	})
 	return n
 }
 
@@ -195,14 +171,6 @@ func (r result) succeeds() result {
 	return r
 }
 
-// succeeded is succeeds for a call that is not made by the test's own goroutine.
-func (r result) succeeded() {
-	r.Helper()
-	if r.status != "Success" || r.code != 0 {
-		r.Errorf("%s: exit %d, %s", r.call, r.code, r.text)
-	}
-}
-
 // fails checks that the call has failed, with a message that has these parts.
 func (r result) fails(parts ...string) result {
 	r.Helper()
@@ -262,6 +230,16 @@ func must(t testing.TB, errs ...error) {
 	t.Helper()
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// until waits for something that happens soon.
+func (n *node) until(what string, is func() bool) {
+	n.Helper()
+	for end := time.Now().Add(15 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			n.Fatalf("waited too long: %s", what)
+		}
 	}
 }
 

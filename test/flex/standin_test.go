@@ -1,3 +1,5 @@
+//go:build !vm
+
 package flex
 
 import (
@@ -70,16 +72,6 @@ func (n *node) standIns() (pids []int) {
 func alive(pid int) bool {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	return err == nil && syscall.Kill(pid, 0) == nil && !strings.Contains(string(data), ") Z ")
-}
-
-// until waits for something that happens soon.
-func (n *node) until(what string, is func() bool) {
-	n.Helper()
-	for end := time.Now().Add(15 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			n.Fatalf("waited too long: %s", what)
-		}
-	}
 }
 
 func nowTenths() int64 { return time.Now().UnixNano() / 1e5 }

@@ -112,6 +112,8 @@ func usable(ctx context.Context, device *os.File, v lvm.Volume, fstype string) (
 	switch {
 	case err != nil:
 		return "", err
+	case v.Blank() && !v.Making() && kind != "":
+		return "", fmt.Errorf("%s/%s was made by this driver and never used, and %s is on it: left from a volume that is gone, or somebody's; remove it with lvremove, or keep what is on it with lvchange --deltag hostvol.blank", v.Group, v.Name, kind)
 	case kind == "":
 		if kind = fstype; kind == "" {
 			kind = filesystem.Ext4
@@ -137,6 +139,9 @@ func usable(ctx context.Context, device *os.File, v lvm.Volume, fstype string) (
 func format(ctx context.Context, device *os.File, v lvm.Volume, kind string) (err error) {
 	klog.FromContext(ctx).V(2).Info("Making a filesystem", "device", v.Path, "kind", kind)
 	if v.Blank() {
+		if err := v.Make(ctx); err != nil {
+			return err
+		}
 		err = filesystem.FormatOver(context.WithoutCancel(ctx), v.Path, device, kind)
 	} else {
 		err = filesystem.FormatDisk(ctx, device, kind)

@@ -22,9 +22,14 @@ import (
 // ErrNotFound means that there is no such logical volume, or no such group.
 var ErrNotFound = errors.New("there is no such logical volume")
 
-// TagBlank marks a volume that Create has made, and on which nothing of use was
-// written yet.
-const TagBlank = "hostvol.blank"
+// Create and the making of the first filesystem are told apart from each other, and
+// from somebody's data, by tags, which LVM keeps with the volume.
+const (
+	// tagBlank is on a volume that Create has made, until Used.
+	tagBlank = "hostvol.blank"
+	// tagMaking is on one of these from Make on: nothing was found on it.
+	tagMaking = "hostvol.making"
+)
 
 // Volume is a logical volume.
 type Volume struct {
@@ -36,8 +41,12 @@ type Volume struct {
 	Tags   []string
 }
 
-// Blank tells whether it has TagBlank.
-func (v Volume) Blank() bool { return slices.Contains(v.Tags, TagBlank) }
+// Blank tells whether Create has made it, and nobody has had it yet.
+func (v Volume) Blank() bool { return slices.Contains(v.Tags, tagBlank) }
+
+// Making tells of a blank one that Make was called: what is on it is what has been
+// made since.
+func (v Volume) Making() bool { return slices.Contains(v.Tags, tagMaking) }
 
 // nameLimit is the longest name, in bytes.
 const nameLimit = 127
@@ -101,17 +110,24 @@ func Find(ctx context.Context, group, volume string) (Volume, error) {
 	return Volume{}, fmt.Errorf("logical volume %s/%s: %w", group, volume, ErrNotFound)
 }
 
-// Create makes a volume of at least so many bytes, with TagBlank.
+// Create makes a volume of at least so many bytes, which is Blank. What LVM knows of
+// old filesystems on its blocks is wiped; it is not interrupted in that.
 func Create(ctx context.Context, group, volume string, size int64) error {
 	if err := errors.Join(CheckName(group), CheckName(volume)); err != nil {
 		return err
 	}
-	return do(ctx, "lvcreate", "--yes", "--wipesignatures", "y", "--zero", "y", "--addtag", TagBlank, "--size", bytesOf(size), "--name", volume, "--", group)
+	return do(ctx, "lvcreate", "--yes", "--wipesignatures", "y", "--zero", "y", "--addtag", tagBlank, "--size", bytesOf(size), "--name", volume, "--", group)
 }
 
-// Used takes TagBlank off: from now on there may be something on the volume.
+// Make notes that a filesystem is about to be made on a blank volume on which none
+// was found.
+func (v Volume) Make(ctx context.Context) error {
+	return do(ctx, "lvchange", "--addtag", tagMaking, "--", v.full())
+}
+
+// Used notes that from now on there may be something on the volume.
 func (v Volume) Used(ctx context.Context) error {
-	return do(ctx, "lvchange", "--deltag", TagBlank, "--", v.full())
+	return do(ctx, "lvchange", "--deltag", tagBlank, "--deltag", tagMaking, "--", v.full())
 }
 
 // Extend makes a volume at least so large. One that is large enough stays.
@@ -156,8 +172,14 @@ func program(out *bytes.Buffer, argv ...string) run.Program {
 	return p
 }
 
+// do changes something: that is begun and ended, whatever becomes of the caller.
 func do(ctx context.Context, argv ...string) error {
-	said, err := run.Do(ctx, program(nil, argv...))
+	p := program(nil, argv...)
+	p.Survives = true
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	said, err := run.Do(context.WithoutCancel(ctx), p)
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, said)
 	}

@@ -2,6 +2,7 @@ package run
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,8 @@ type Program struct {
 	// Lock is held until the program and all of its process group are gone, also when
 	// this process is killed, see Guard; nil for none.
 	Lock *os.File
+	// Survives lets the program go on to its end when this process is killed.
+	Survives bool
 	// Stdout gets the standard output, which is not in what Do returns then.
 	Stdout io.Writer
 }
@@ -63,6 +66,9 @@ func Do(ctx context.Context, p Program) (string, error) {
 	if p.Lock != nil {
 		argv = append([]string{Self, guardWord, strconv.Itoa(len(files)), path}, argv[1:]...)
 		files, death = append([]*os.File{p.Lock}, files...), syscall.SIGTERM
+	}
+	if p.Survives {
+		death = 0
 	}
 	var out output
 	cmd := exec.Command(argv[0], argv[1:]...)
@@ -93,10 +99,10 @@ func Do(ctx context.Context, p Program) (string, error) {
 		return out.String(), named(p, err)
 	case <-ctx.Done():
 	}
-	_ = syscall.Kill(-cmd.Process.Pid, death) // it may have ended by now
+	_ = syscall.Kill(-cmd.Process.Pid, cmp.Or(death, syscall.SIGKILL)) // it may have ended by now
 	err = fmt.Errorf("%s did not end in time: %w", p.Argv[0], ctx.Err())
 	select {
-	case <-ended:
+	case <-ended: //nolint:errcheck // it was killed
 	case <-time.After(endTime + time.Second):
 		err = fmt.Errorf("%w: %w", err, ErrLeft)
 	}
