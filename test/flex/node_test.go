@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -16,9 +15,7 @@ import (
 	"time"
 
 	"github.com/hostvol/hostvol/pkg/flex/settings"
-	"github.com/hostvol/hostvol/pkg/host/hosttest"
 	"github.com/hostvol/hostvol/pkg/host/mount"
-	"github.com/hostvol/hostvol/test/daemon"
 )
 
 var calls, cases atomic.Int64
