@@ -86,7 +86,7 @@ func (t *Target) takeOff(ctx context.Context, how ...string) error {
 	if err != nil {
 		return err
 	}
-	defer parent.Close()
+	defer parent.Close() //nolint:errcheck // read only
 	out, err := run.Do(ctx, run.Program{Argv: append([]string{run.Self, takeOff, t.name}, how...), Files: []*os.File{parent, t.lock}})
 	if err != nil && out != "" {
 		err = fmt.Errorf("%s: %w", out, err)

@@ -25,7 +25,7 @@ type node struct {
 	testing.TB
 	dir, kubelet, plugins string
 	settings              settings.Settings
-	backing
+	backing               //nolint:unused // not in the virtual machine
 	// env is added to the environment of calls; path is put before PATH.
 	env  []string
 	path string

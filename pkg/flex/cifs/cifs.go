@@ -32,7 +32,7 @@ func (Backend) Mount(ctx context.Context, target *flex.Target, o flex.Options) e
 		if err != nil {
 			return err
 		}
-		defer secret.Close()
+		defer secret.Close() //nolint:errcheck // a pipe
 		remote.Files = append(remote.Files, secret)
 		remote.Env = append(remote.Env, "PASSWD_FD="+strconv.Itoa(flex.RemoteFD))
 	}

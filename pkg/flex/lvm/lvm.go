@@ -149,7 +149,7 @@ func (b Backend) Expand(ctx context.Context, o flex.Options, path *flex.Target, 
 	if err != nil {
 		return err
 	}
-	defer device.Close()
+	defer device.Close() //nolint:errcheck // read only
 	layers, err := path.Layers()
 	if err != nil {
 		return err

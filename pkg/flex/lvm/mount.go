@@ -58,7 +58,7 @@ func show(ctx context.Context, target *flex.Target, v lvm.Volume, r request) err
 	if err != nil {
 		return err
 	}
-	defer device.Close()
+	defer device.Close() //nolint:errcheck // read only
 	// Other pods' calls for the same volume wait, and udev does not look at it.
 	if err := safepath.HoldFile(ctx, device); err != nil {
 		return err
