@@ -169,6 +169,16 @@ func release() *cobra.Command {
 	})
 }
 
+func remove() *cobra.Command {
+	return asking("delete NAME", "Move a volume that nobody has mounted to the trash; not one of a claim, which kubectl deletes", cobra.ExactArgs(1), func(c *cobra.Command, client *admin.Client, args []string) error {
+		d, err := client.Delete(c.Context(), args[0])
+		if err == nil {
+			_, err = fmt.Fprintf(c.OutOrStdout(), "Volume %s is deleted; `hostvol trash list` tells until when `hostvol trash restore` brings it back.\n", d.ID)
+		}
+		return err
+	})
+}
+
 func check() *cobra.Command {
 	var out output
 	var s settings

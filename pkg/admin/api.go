@@ -113,6 +113,11 @@ type Released struct {
 	Origin string `json:"origin"`
 }
 
+// Deleted is the answer of a delete.
+type Deleted struct {
+	ID string `json:"id"`
+}
+
 // Purged is the answer of a purge.
 type Purged struct {
 	Entries int `json:"entries"`

@@ -63,6 +63,12 @@ func (c *Client) Release(ctx context.Context, name string) (Released, error) {
 	return wire.Call[Released](ctx, c.wire, http.MethodPost, "/v1/volumes/"+url.PathEscape(name)+"/release", nil)
 }
 
+// Delete moves a volume to the trash, by its handle or its name. One that is not
+// there is an error: an administrator has mistyped it.
+func (c *Client) Delete(ctx context.Context, name string) (Deleted, error) {
+	return wire.Call[Deleted](ctx, c.wire, http.MethodDelete, "/v1/volumes/"+url.PathEscape(name), nil)
+}
+
 // Check has the daemon check its pools.
 func (c *Client) Check(ctx context.Context) ([]Fault, error) {
 	return wire.Call[[]Fault](ctx, c.wire, http.MethodGet, "/v1/check", nil)

@@ -22,6 +22,7 @@ func NewServer(ctx context.Context, volumes *volume.Service) *http.Server {
 	wire.Handle(mux, "POST /v1/trash/purge", s.purge)
 	wire.Handle(mux, "POST /v1/adopt", s.adopt)
 	wire.Handle(mux, "POST /v1/volumes/{name}/release", s.release)
+	wire.Handle(mux, "DELETE /v1/volumes/{name}", s.remove)
 	wire.Handle(mux, "GET /v1/check", s.check)
 	return mux.Server(ctx)
 }
@@ -129,6 +130,14 @@ func (s server) adopt(r *http.Request) (Volume, error) {
 func (s server) release(r *http.Request) (Released, error) {
 	origin, err := s.volumes.Release(r.Context(), r.PathValue("name"))
 	return Released{Origin: origin}, err
+}
+
+func (s server) remove(r *http.Request) (Deleted, error) {
+	v, err := s.volumes.Find(r.PathValue("name"))
+	if err != nil {
+		return Deleted{}, err
+	}
+	return Deleted{ID: v.ID}, s.volumes.Delete(r.Context(), v.Handle)
 }
 
 func (s server) check(r *http.Request) ([]Fault, error) {
