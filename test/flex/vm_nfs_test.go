@@ -15,18 +15,20 @@ func exports(t testing.TB, versions string) {
 	must(t, os.MkdirAll("/srv/nfs/data dir", 0o755))
 	must(t, os.WriteFile("/etc/exports", []byte("/srv/nfs *(rw,no_root_squash,insecure,no_subtree_check,fsid=1)\n"), 0o644))
 	// Each start is anew, with a /run of its own: the clients' rpcbind has the other.
+	sh(t, `for p in $(ip netns pids servers); do
+			case $(cat /proc/$p/comm) in rpcbind | rpc.statd | rpc.mountd) kill $p ;; esac
+		done`)
 	serve(t, `mount -t tmpfs tmpfs /run
 		mkdir -p /run/rpcbind /run/sendsigs.omit.d
 		mount -t nfsd nfsd /proc/fs/nfsd
 		rpc.nfsd 0
-		for p in $(ip netns pids servers); do
-			case $(cat /proc/$p/comm) in rpcbind | rpc.statd | rpc.mountd) kill $p ;; esac
-		done
 		sleep 1
 		rpcbind -w
 		rpc.statd --no-notify
 		rpc.mountd
-		rpc.nfsd --grace-time 5 --lease-time 10 `+versions+` 2
+		echo 10 >/proc/fs/nfsd/nfsv4gracetime
+		echo 10 >/proc/fs/nfsd/nfsv4leasetime
+		rpc.nfsd `+versions+` 2
 		exportfs -ra`) //nolint:misspell // the program is called so
 }
 
