@@ -94,7 +94,7 @@ func TestCIFS(t *testing.T) {
 		n.call("cifs", "mount", target, with()).succeeds()
 		cable(t, "down")
 		defer cable(t, "up")
-		n.settings.Timeout.Duration = 15 * time.Second
+		n.settings.Timeout.Duration = 8 * time.Second
 		for _, call := range []func() result{
 			func() result { return n.call("cifs", "mount", n.target("cifs", "dead", "v"), with()) },
 			func() result { return n.call("cifs", "unmount", target) },

@@ -105,7 +105,7 @@ func nfsDead(t *testing.T, n *node, o string) {
 	n.write(target+"/file", "before")
 	cable(t, "down")
 	t.Cleanup(func() { cable(t, "up") })
-	n.settings.Timeout.Duration = 15 * time.Second
+	n.settings.Timeout.Duration = 8 * time.Second
 	bounded := func(f func()) {
 		begin := time.Now()
 		f()
