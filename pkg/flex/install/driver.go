@@ -125,8 +125,14 @@ func (i *Installer) update(d *safepath.Dir, driver string) (done Done, err error
 	if err := i.sweep(d, driver); err != nil {
 		return done, err
 	}
-	if done.Settings, err = i.updateSettings(d); err != nil || now.same {
+	if done.Settings, err = i.updateSettings(d); err != nil {
 		return done, err
+	}
+	if now.same {
+		asked, err := i.asked(d, driver)
+		if err != nil || asked {
+			return done, err
+		}
 	}
 	if now.foreign {
 		if err := keep(d, driver); err != nil {
@@ -140,6 +146,17 @@ func (i *Installer) update(d *safepath.Dir, driver string) (done Done, err error
 		return done, err
 	}
 	return done, i.remember(d, driver)
+}
+
+// asked tells whether the executable is newer than its settings. They are part of
+// what init answers, and the kubelet calls that only when an executable is new.
+func (i *Installer) asked(d *safepath.Dir, driver string) (bool, error) {
+	of, err := program.Look(d, settings.File)
+	if err != nil {
+		return false, err
+	}
+	is, err := program.Look(d, driver)
+	return !is.Before(of), err
 }
 
 // put puts a file into a driver's directory, over what is there.

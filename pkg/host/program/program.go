@@ -104,6 +104,11 @@ func state(st *unix.Stat_t) State {
 // Same tells whether two states are of one inode, changed or not.
 func (s State) Same(other State) bool { return s.id == other.id }
 
+// Before tells whether a file was changed last before another one was.
+func (s State) Before(other State) bool {
+	return unix.TimespecToNsec(s.change) < unix.TimespecToNsec(other.change)
+}
+
 // Link gives the entry name a second name, which must not exist. A symbolic link
 // is not followed.
 func Link(d *safepath.Dir, name, second string) error {
