@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -46,9 +48,12 @@ func short(kind string) string {
 	return strings.ToLower(kind)
 }
 
+// written begins each manifest, so that a later plan knows an earlier one's.
+const written = "# Written by hostvol-flex migrate; the next plan for this directory replaces it.\n"
+
 // Write writes the manifests and a README with the steps into a directory, which
-// it makes. Files of an earlier plan of the same names are replaced. Pods can carry
-// secrets in their environment, so only the owner reads them.
+// it makes. The manifests of an earlier plan go. Pods can carry secrets in their
+// environment, so only the owner reads them.
 func (p *Plan) Write(dir, kubectl string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -59,9 +64,12 @@ func (p *Plan) Write(dir, kubectl string) error {
 		if err != nil {
 			return err
 		}
-		if err := put(filepath.Join(dir, files[o.ref()]), data); err != nil {
+		if err := put(filepath.Join(dir, files[o.ref()]), append([]byte(written), data...)); err != nil {
 			return err
 		}
+	}
+	if err := sweep(dir, files); err != nil {
+		return err
 	}
 	var b strings.Builder
 	b.WriteString("# From FlexVolume to CSI\n\nThe steps, in their order; the commands are run in this directory. Each can be repeated until it succeeds.\n\n```\n")
@@ -70,6 +78,28 @@ func (p *Plan) Write(dir, kubectl string) error {
 	}
 	b.WriteString("```\n")
 	return put(filepath.Join(dir, "README.md"), []byte(b.String()))
+}
+
+// sweep removes the manifests of an earlier plan: what it said may be done by now.
+func sweep(dir string, keep map[string]string) error {
+	old, err := filepath.Glob(filepath.Join(dir, "[0-9][0-9]*-*.yaml"))
+	if err != nil {
+		return err
+	}
+	now := slices.Collect(maps.Values(keep))
+	for _, path := range old {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if slices.Contains(now, filepath.Base(path)) || !strings.HasPrefix(string(data), written) {
+			continue
+		}
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // save keeps an object in a file of the directory for good. What was saved first

@@ -47,6 +47,20 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// A later plan takes the place of an earlier one, and of nothing else.
+func TestPlanAgain(t *testing.T) {
+	dir := t.TempDir()
+	mine := filepath.Join(dir, "07-mine.yaml")
+	must(t, os.WriteFile(mine, []byte("kind: Pod\n"), 0o600))
+	must(t, New(Options{Driver: "d"}, load(t, "ugly.yaml")).Write(dir, "kubectl"))
+	must(t, New(Options{Driver: "d"}, nil).Write(dir, "kubectl"))
+	names, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	must(t, err)
+	if !slices.Equal(names, []string{mine}) {
+		t.Errorf("%v", names)
+	}
+}
+
 // all is what is in a directory.
 func all(t *testing.T, dir string) []byte {
 	t.Helper()
