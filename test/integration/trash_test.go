@@ -32,6 +32,28 @@ func keeping(t *testing.T) []string {
 	return []string{"--config", writeConfig(t, "trash: {retention: 1h}")}
 }
 
+// What no claim stands for, an administrator deletes.
+func TestDeleteByHand(t *testing.T) {
+	n := serveOn(t, "ext4", keeping(t)...)
+	n.volume("vol")
+	target := n.mounted("vol", "writer")
+	must(t, os.WriteFile(filepath.Join(target, "file"), []byte("dear"), 0o600))
+	if out := n.refused("delete", "vol"); !strings.Contains(out, "in use") {
+		t.Errorf("while it is mounted: %s", out)
+	}
+	n.unmounted("vol", target)
+	if out := n.admin("delete", "vol"); !strings.Contains(out, "Volume vol is deleted") {
+		t.Errorf("%s", out)
+	}
+	if out := n.refused("delete", "vol"); !strings.Contains(out, "not found") {
+		t.Errorf("again: %s", out)
+	}
+	n.admin("trash", "restore", "vol")
+	if got := n.content("vol"); got != "dear" {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestUndelete(t *testing.T) {
 	for _, kind := range []string{"ext4", "btrfs"} {
 		t.Run(kind, func(t *testing.T) {
