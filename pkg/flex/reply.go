@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -110,11 +111,15 @@ const hidden = "***"
 
 // scrub takes secrets out of a text, in case a program has repeated its input.
 func scrub(text string, secrets map[string]Secret) string {
+	var forms []string
 	for _, s := range secrets {
-		for _, form := range []string{base64.StdEncoding.EncodeToString(s), string(s), strings.TrimSpace(string(s))} {
-			if len(form) >= shortSecret {
-				text = strings.ReplaceAll(text, form, hidden)
-			}
+		forms = append(forms, base64.StdEncoding.EncodeToString(s), string(s), strings.TrimSpace(string(s)))
+	}
+	// The longest first: a user's name may be the beginning of the password.
+	slices.SortFunc(forms, func(a, b string) int { return len(b) - len(a) })
+	for _, form := range forms {
+		if len(form) >= shortSecret {
+			text = strings.ReplaceAll(text, form, hidden)
 		}
 	}
 	return text
