@@ -45,22 +45,28 @@ func call(path, name string, args []string) int {
 	if out == nil {
 		return 1
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer stop()
 	var reply flex.Reply
+	closeLog := func() {}
 	if err == nil {
-		reply, err = answer(ctx, path, name, args)
+		reply, closeLog, err = answer(ctx, path, name, args)
 	}
 	if err != nil {
 		reply = flex.Fail(err)
 	}
-	if err := reply.Write(out); err != nil {
-		return 1
+	code := reply.Code()
+	if err := reply.Write(out); err != nil && !reply.Quiet() {
+		code = 1
 	}
-	return reply.Code()
+	_ = out.Close() // the kubelet has its answer
+	closeLog()
+	return code
 }
 
-func answer(ctx context.Context, path, name string, args []string) (reply flex.Reply, err error) {
+// answer serves a call. closeLog is never nil.
+func answer(ctx context.Context, path, name string, args []string) (reply flex.Reply, closeLog func(), err error) {
+	closeLog = func() {}
 	defer func() {
 		if r := recover(); r != nil { // its text may hold what the arguments do
 			err = fmt.Errorf("a fault in hostvol-flex itself (%T); please report it", r)
@@ -68,18 +74,17 @@ func answer(ctx context.Context, path, name string, args []string) (reply flex.R
 	}()
 	s, err := settings.Read(filepath.Dir(path))
 	if err != nil {
-		return reply, err
+		return reply, closeLog, err
 	}
 	log, closeLog := openLog(s.Log)
-	defer closeLog()
 	b, err := backend(name, s)
 	if err != nil {
-		return reply, err
+		return reply, closeLog, err
 	}
 	targets := flex.Targets{KubeletDir: s.KubeletDir}
 	if filepath.Base(path) == name { // the kubelet's name for it is that of its directory
 		targets.Driver = filepath.Base(filepath.Dir(path))
 	}
 	d := flex.Driver{Name: name, Backend: b, Targets: targets, Timeout: s.Timeout.Duration}
-	return d.Call(klog.NewContext(ctx, log), args), nil
+	return d.Call(klog.NewContext(ctx, log), args), closeLog, nil
 }

@@ -170,7 +170,7 @@ func listenAll(ctx context.Context, cfg config.Config, volumes *volume.Service, 
 		}
 	}
 	if cfg.Flex != nil {
-		allowed := server.Allowed{Pools: cfg.Flex.Pools, Roots: cfg.Flex.Roots}
+		allowed := server.Allowed{Pools: cfg.Flex.Pools, Roots: cfg.Flex.Roots, KubeletDir: cfg.KubeletDir}
 		if err := servers.httpUnix(cfg.Flex.Endpoint, server.New(ctx, volumes, allowed)); err != nil {
 			return fmt.Errorf("serve FlexVolume: %w", err)
 		}

@@ -78,9 +78,22 @@ func (c Config) checkFlex() []error {
 			errs = append(errs, fmt.Errorf("flex: roots: %w", err))
 		} else if root == "/" {
 			errs = append(errs, errors.New("flex: roots: / would open the whole node to whoever may make a pod"))
+		} else if of := c.holds(root); of != "" {
+			errs = append(errs, fmt.Errorf("flex: roots: %s and %s contain one another, which would open that to whoever may make a pod; take a directory that holds nothing but data for pods", root, of))
 		}
 	}
 	return errs
+}
+
+// holds tells which of the node's own directories a root contains or lies in.
+func (c Config) holds(root string) string {
+	within := func(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
+	for _, own := range []string{c.KubeletDir, c.RunDir, "/boot", "/dev", "/etc", "/proc", "/root", "/run", "/sys", "/usr"} {
+		if within(root, own) || within(own, root) {
+			return own
+		}
+	}
+	return ""
 }
 
 func (c Config) checkAddresses() []error {

@@ -47,7 +47,7 @@ func forms() map[string]form {
 		"attach":        {[]string{argOptions, argNode}, serveAttach},
 		"detach":        {[]string{argName, argNode}, serveDetach},
 		"waitforattach": {[]string{argDevice, argOptions}, serveWaitForAttach},
-		"isattached":    {[]string{argOptions, argNode}, serveIsAttached},
+		"isattached":    {[]string{argOptions, argNode}, notSupported},
 		"mountdevice":   {[]string{argPath, argDevice, argOptions}, serveMountDevice},
 		"unmountdevice": {[]string{argPath}, serveUnmount},
 		"mount":         {[]string{argPath, argOptions}, serveMount},

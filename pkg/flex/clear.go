@@ -41,7 +41,7 @@ const (
 // and what lies in it stay as they are. Nothing mounted is success. A mount that is
 // in use stays, and is an error: it is never taken out of sight while it is there.
 // A server that does not answer has some seconds, then what waits for it is given
-// up.
+// up, unless others have the same filesystem mounted.
 func (t *Target) Clear(ctx context.Context) error {
 	for range layersLimit {
 		layers, err := t.Layers()
@@ -59,7 +59,7 @@ func (t *Target) clearTop(ctx context.Context, top mount.Entry, before int) erro
 	polite, cancel := context.WithTimeout(ctx, politely)
 	err := t.takeOff(polite)
 	cancel()
-	if err != nil && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && remote(top.Type) {
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && remote(top.Type) && t.alone(top) {
 		klog.FromContext(ctx).Error(err, "A server does not answer; what waits for it is given up", "target", t.Path, "type", top.Type)
 		err = t.takeOff(ctx, force)
 	}
@@ -80,6 +80,24 @@ func (t *Target) clearTop(ctx context.Context, top mount.Entry, before int) erro
 	return fmt.Errorf("unmount %s: %w", t.Path, err)
 }
 
+// alone tells whether a mount is still there, and the only one of its filesystem:
+// what is given up for one is given up for all, and other pods can still wait.
+func (t *Target) alone(top mount.Entry) bool {
+	table, err := mount.Table()
+	if err != nil {
+		return false
+	}
+	there := false
+	for _, e := range table {
+		if e.ID == top.ID {
+			there = true
+		} else if e.Device == top.Device {
+			return false
+		}
+	}
+	return there
+}
+
 // takeOff has a process of its own take off the topmost layer.
 func (t *Target) takeOff(ctx context.Context, how ...string) error {
 	parent, err := t.parent.Open(".", os.O_RDONLY, 0)
@@ -87,7 +105,7 @@ func (t *Target) takeOff(ctx context.Context, how ...string) error {
 		return err
 	}
 	defer parent.Close() //nolint:errcheck // read only
-	out, err := run.Do(ctx, run.Program{Argv: append([]string{run.Self, takeOff, t.name}, how...), Files: []*os.File{parent, t.lock}})
+	out, err := run.Do(ctx, run.Program{Argv: append([]string{run.Self, takeOff, t.name}, how...), Files: []*os.File{parent, t.lock.file}})
 	if err != nil && out != "" {
 		err = fmt.Errorf("%s: %w", out, err)
 	}

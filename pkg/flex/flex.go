@@ -29,8 +29,8 @@ type Backend interface {
 
 // Unmounter is a Backend that has more to do than to unmount.
 type Unmounter interface {
-	// Unmount is tried before the target is unmounted in the common way, which
-	// follows whatever it returns. It must not need the volume's options.
+	// Unmount comes before the target is unmounted in the common way, which follows
+	// if it succeeds. It must not need the volume's options.
 	Unmount(ctx context.Context, target *Target) error
 }
 
@@ -44,10 +44,11 @@ type Expander interface {
 // Attacher is a Backend whose Capabilities say Attach. Its volumes are mounted once
 // for all pods of a node, and bound for each by the kubelet.
 type Attacher interface {
-	// Attach makes the volume's device ready, and returns its path.
+	// Device is the path that the volume's device has on its node. It looks at nothing
+	// but the options.
+	Device(o Options) (string, error)
+	// Attach makes the volume's device ready on this node, and returns its path.
 	Attach(ctx context.Context, o Options) (device string, err error)
-	// Attached tells whether it is.
-	Attached(ctx context.Context, o Options) (bool, error)
 	// MountDevice mounts it, formatted if it is proven blank.
 	MountDevice(ctx context.Context, target *Target, device string, o Options) error
 }

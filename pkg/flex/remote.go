@@ -60,7 +60,7 @@ func (r Remote) Mount(ctx context.Context, t *Target) error {
 	if len(options) > 0 {
 		argv = append(argv, "-o", strings.Join(options, ","))
 	}
-	out, err := run.Do(ctx, run.Program{Argv: append(argv, "--", r.Source, t.Path), Env: r.Env, Files: r.Files, Lock: t.lock})
+	out, err := run.Do(ctx, run.Program{Argv: append(argv, "--", r.Source, t.Path), Env: r.Env, Files: r.Files, Lock: t.lock.file})
 	if err == nil {
 		err = r.verify(t)
 	} else {

@@ -24,8 +24,6 @@ type Reply struct {
 	Message string `json:"message,omitempty"`
 	// Device is the answer of attach and waitforattach.
 	Device *string `json:"device,omitempty"`
-	// Attached is the answer of isattached.
-	Attached *bool `json:"attached,omitempty"`
 	// Capabilities are the answer of init.
 	Capabilities *Capabilities `json:"capabilities,omitempty"`
 
@@ -58,6 +56,9 @@ func (r Reply) Write(w io.Writer) error {
 	_, err = w.Write(append(data, '\n'))
 	return err
 }
+
+// Quiet tells that the arguments held secrets, or may have.
+func (r Reply) Quiet() bool { return r.quiet }
 
 // Code is the exit status that goes with the reply: 1 for a failure, but 0 when the
 // arguments held secrets, because the kubelet logs all arguments of a call that

@@ -36,16 +36,15 @@ func serveUnmount(ctx context.Context, d Driver, c call) (Reply, error) {
 		return Reply{}, err
 	}
 	defer target.close()
-	var first error
 	if u, ok := d.Backend.(Unmounter); ok {
-		first = u.Unmount(ctx, target)
+		if err := u.Unmount(ctx, target); err != nil {
+			return Reply{}, err
+		}
 	}
 	if err := target.Clear(ctx); err != nil {
-		if first != nil {
-			err = fmt.Errorf("%w (before that: %w)", err, first)
-		}
 		return Reply{}, err
 	}
+	target.lock.end()
 	return Reply{}, nil
 }
 
@@ -58,12 +57,14 @@ func (d Driver) attacher() (Attacher, error) {
 	return a, nil
 }
 
-func serveAttach(ctx context.Context, d Driver, c call) (Reply, error) {
+// serveAttach is called by the controller manager, which may run on another node:
+// it tells where the device will be, and touches nothing.
+func serveAttach(_ context.Context, d Driver, c call) (Reply, error) {
 	a, err := d.attacher()
 	if err != nil {
 		return Reply{}, err
 	}
-	device, err := a.Attach(ctx, c.options)
+	device, err := a.Device(c.options)
 	return Reply{Device: &device}, err
 }
 
@@ -73,17 +74,14 @@ func serveDetach(_ context.Context, d Driver, _ call) (Reply, error) {
 	return Reply{}, err
 }
 
+// serveWaitForAttach is called by the kubelet of the volume's node.
 func serveWaitForAttach(ctx context.Context, d Driver, c call) (Reply, error) {
-	return serveAttach(ctx, d, c)
-}
-
-func serveIsAttached(ctx context.Context, d Driver, c call) (Reply, error) {
 	a, err := d.attacher()
 	if err != nil {
 		return Reply{}, err
 	}
-	attached, err := a.Attached(ctx, c.options)
-	return Reply{Attached: &attached}, err
+	device, err := a.Attach(ctx, c.options)
+	return Reply{Device: &device}, err
 }
 
 func serveMountDevice(ctx context.Context, d Driver, c call) (Reply, error) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,11 +33,10 @@ type Target struct {
 	name   string
 	// point is the path as the mount table shows it.
 	point string
-	lock  *os.File
+	lock  *Lock
 }
 
-// open checks a path, and locks it against other calls of the same driver for the
-// same pod. It fails with fs.ErrNotExist when the parent is not there.
+// open checks a path, and locks it against other calls. It fails with fs.ErrNotExist when the parent is not there.
 func (t Targets) open(ctx context.Context, path string) (*Target, error) {
 	rel, err := t.check(path)
 	if err != nil {
@@ -60,14 +58,12 @@ func (t Targets) open(ctx context.Context, path string) (*Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, err := parent.Hold(ctx)
-	if errors.Is(err, safepath.ErrLocked) {
-		err = fmt.Errorf("an earlier call, or a program that it has started, is still at work there, and waits perhaps for a server: %w", err)
-	}
+	point := filepath.Join(kubelet, rel)
+	lock, err := TakeLock(ctx, point)
 	if err != nil {
 		return nil, errors.Join(err, parent.Close())
 	}
-	return &Target{Path: path, parent: parent, name: filepath.Base(rel), point: filepath.Join(kubelet, rel), lock: lock}, nil
+	return &Target{Path: path, parent: parent, name: filepath.Base(rel), point: point, lock: lock}, nil
 }
 
 // check checks the form of a path, and gives it relative to the kubelet's directory.
@@ -105,7 +101,7 @@ func (t Targets) owns(part []string) bool {
 
 func (t *Target) close() {
 	_ = t.parent.Close()
-	_ = t.lock.Close()
+	t.lock.Release()
 }
 
 func isGone(err error) bool { return errors.Is(err, fs.ErrNotExist) }

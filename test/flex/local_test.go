@@ -87,11 +87,14 @@ func TestLocal(t *testing.T) {
 		must(t, os.WriteFile(first+"/big", make([]byte, 80<<20), 0o644), os.Remove(first+"/big"))
 		n.call("local", "expandfs", options("volume", "precious"), "", first, "134217728", "67108864").succeeds()
 	})
-	run(t, "grown by a larger size", func(t *testing.T) {
+	run(t, "another size changes nothing", func(t *testing.T) {
 		n.TB = t
-		n.call("local", "mount", first, options("volume", "precious", "size", "192Mi")).succeeds()
-		must(t, os.WriteFile(first+"/big", make([]byte, 150<<20), 0o644), os.Remove(first+"/big"))
-		n.call("local", "mount", first, made).succeeds() // a smaller one takes nothing away
+		for _, size := range []string{"192Mi", "1Mi"} { // or whoever may mount it could take the pool with it
+			n.call("local", "mount", first, options("volume", "precious", "size", size)).succeeds()
+		}
+		if out, err := n.daemon.Admin(t.Context(), "volumes"); err != nil || !strings.Contains(out, "128Mi") {
+			t.Errorf("%v\n%s", err, out)
+		}
 	})
 	run(t, "grown beyond the pool", func(t *testing.T) {
 		n.TB = t
@@ -293,6 +296,31 @@ func TestDaemonAway(t *testing.T) {
 			t.Error("the file is gone")
 		}
 		n.call("local", "unmount", target).succeeds()
+	})
+}
+
+// Pods of one volume end together: what it was attached by is let go.
+func TestDetachedTogether(t *testing.T) {
+	n := withDaemon(t)
+	run(t, "image", func(t *testing.T) {
+		n.TB = t
+		o := options("volume", "v", "size", "64Mi", "kubernetes.io/fsType", "ext4")
+		var targets []string
+		for _, pod := range []string{"a", "b", "c", "d"} {
+			targets = append(targets, n.target("local", pod, "v"))
+			n.call("local", "mount", targets[len(targets)-1], o).succeeds()
+		}
+		device := n.mounts(targets[0])[0].Source
+		var all sync.WaitGroup
+		for _, target := range targets {
+			all.Go(func() {
+				n.until("unmounted", func() bool { return n.call("local", "unmount", target).status == "Success" })
+			})
+		}
+		all.Wait()
+		if data, err := os.ReadFile("/sys/block/" + filepath.Base(device) + "/loop/backing_file"); err == nil && strings.Contains(string(data), n.pool) {
+			t.Errorf("%s is attached still: %s", device, data)
+		}
 	})
 }
 

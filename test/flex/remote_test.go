@@ -88,6 +88,10 @@ func TestRemoteRefusals(t *testing.T) {
 		"nfs option with a blank":     {"nfs", []string{"server", "s", "share", "/x", "mountOptions", "vers=4 -o suid"}, "letters, digits"},
 		"nfs option twice":            {"nfs", []string{"server", "s", "share", "/x", "mountOptions", "vers=3,vers=4"}, "twice"},
 		"nfs option without value":    {"nfs", []string{"server", "s", "share", "/x", "mountOptions", "timeo"}, "needs a value"},
+		"nfs hard and soft":           {"nfs", []string{"server", "s", "share", "/x", "mountOptions", "hard,soft"}, "contradict"},
+		"nfs two versions":            {"nfs", []string{"server", "s", "share", "/x", "mountOptions", "vers=3,nfsvers=4.2"}, "contradict"},
+		"nfs version and protocol":    {"nfs", []string{"server", "s", "share", "/x", "mountOptions", "vers=3", "protocol", "nfs4"}, "give one"},
+		"cifs with the node's ticket": {"cifs", append([]string{"networkPath", "//srv/s", "mountOptions", "sec=krb5"}, user...), "not allowed"},
 		"nfs flag with a value":       {"nfs", []string{"server", "s", "share", "/x", "mountOptions", "hard=1"}, "takes no value"},
 		"nfs protocol":                {"nfs", []string{"server", "s", "share", "/x", "protocol", "smoke"}, "none of"},
 		"nfs filesystem":              {"nfs", []string{"server", "s", "share", "/x", "kubernetes.io/fsType", "ext4"}, "not nfs"},
@@ -262,6 +266,22 @@ func TestLog(t *testing.T) {
 			if name.Name() != "nfs" && !strings.HasPrefix(name.Name(), ".") {
 				t.Errorf("%s would make the kubelet call init again", name.Name())
 			}
+		}
+	})
+}
+
+// A log that does not take its lines holds up no call.
+func TestLogThatHangs(t *testing.T) {
+	n := newNode(t)
+	run(t, "fifo", func(t *testing.T) {
+		n.TB = t
+		n.settings.Log = filepath.Join(n.dir, "fifo")
+		must(t, syscall.Mkfifo(n.settings.Log, 0o600))
+		begin := time.Now()
+		n.call("local", "init").succeeds()
+		n.call("nfs", "mount", n.target("nfs", "p", "v"), options()).fails("required")
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("it took %s", took)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -179,7 +180,11 @@ func TestAttachable(t *testing.T) {
 	}
 	attacher, err := plugin.NewAttacher()
 	must(t, err)
-	if _, err := attacher.Attach(spec, "node"); err == nil || !strings.Contains(err.Error(), "hostvol-test") {
+	device, err := attacher.Attach(spec, "node")
+	if err != nil || device != "/dev/hostvol-test/v" {
+		t.Errorf("%q %v", device, err)
+	}
+	if _, err := attacher.WaitForAttach(spec, device, nil, time.Minute); err == nil || !strings.Contains(err.Error(), "hostvol-test") {
 		t.Errorf("%v", err)
 	}
 	at, err := attacher.GetDeviceMountPath(spec)

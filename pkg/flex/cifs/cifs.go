@@ -1,5 +1,6 @@
-// Package cifs is the FlexVolume driver for SMB: it mounts a share of a server, and
-// takes care that nobody sees the password.
+// Package cifs is the FlexVolume driver for SMB: it mounts a share of a server. It
+// hands the password on so that nobody sees it; the kubelet has shown it, in base64,
+// among the arguments of the call.
 package cifs
 
 import (
@@ -55,6 +56,11 @@ func share(o flex.Options) (remote flex.Remote, password *flex.Secret, err error
 	options, readOnly, err := allowed().Parse(picked[3])
 	if err != nil {
 		return remote, nil, err
+	}
+	for _, option := range options {
+		if strings.HasPrefix(option, "sec=krb5") {
+			return remote, nil, errors.New("mount option sec=krb5 would use the node's own credentials; it is not allowed")
+		}
 	}
 	login, password, err := credentials(o.Secrets, mountopt.Has(options, "guest"))
 	if err != nil {
@@ -155,6 +161,7 @@ func allowed() mountopt.List {
 			"vers", "sec", "uid", "gid", "file_mode", "dir_mode", "port", "iocharset", "cache", "actimeo", "acdirmax", "acregmax", "rsize", "wsize", "bsize", "rasize",
 			"echo_interval", "max_channels", "max_credits", "handletimeout", "closetimeo", "retrans", "snapshot", "netbiosname", "servern", "symlink", "reparse",
 		},
+		Either: [][]string{{"soft", "hard"}, {"perm", "noperm"}, {"brl", "nobrl"}, {"serverino", "noserverino"}, {"exec", "noexec"}, {"sync", "async"}},
 		Reasons: map[string]string{
 			"user": secret, "username": secret, "pass": secret, "password": secret, "password2": secret, "credentials": secret, "cred": secret, "domain": secret, "dom": secret, "workgroup": secret,
 			"suid": "it is the default; leave it out", "dev": "it is the default; leave it out", "_netdev": "it is for /etc/fstab; leave it out",

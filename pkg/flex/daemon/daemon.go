@@ -15,7 +15,7 @@ type Mount struct {
 	Target   string `json:"target"`
 	ReadOnly bool   `json:"readOnly,omitempty"`
 	// Volume is the name or the handle of a volume of a pool. It is made if there is
-	// none, and grown if it is smaller, when Bytes is not 0. Pool is "" for any.
+	// none, when Bytes is not 0. Pool is "" for any.
 	Volume string `json:"volume,omitempty"`
 	Pool   string `json:"pool,omitempty"`
 	Bytes  int64  `json:"bytes,omitempty"`

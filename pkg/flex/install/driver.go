@@ -128,9 +128,9 @@ func (i *Installer) update(d *safepath.Dir, driver string) (done Done, err error
 	if done.Settings, err = i.updateSettings(d); err != nil {
 		return done, err
 	}
-	if now.same {
+	if now.same && !done.Settings {
 		asked, err := i.asked(d, driver)
-		if err != nil || asked {
+		if err != nil || asked || i.renewed[i.directory(driver)] { // the clock may have been set back
 			return done, err
 		}
 	}
@@ -145,6 +145,7 @@ func (i *Installer) update(d *safepath.Dir, driver string) (done Done, err error
 	if err := i.put(d, driver, i.content(), mode); err != nil {
 		return done, err
 	}
+	i.renewed[i.directory(driver)] = true
 	return done, i.remember(d, driver)
 }
 

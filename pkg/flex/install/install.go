@@ -87,6 +87,8 @@ type Installer struct {
 	settings []byte
 	owner    uint32
 	seen     map[string]program.State
+	// renewed are the executables that this installer has put there.
+	renewed map[string]bool
 }
 
 // Self opens the running executable: not by its path, where another may lie by now.
@@ -131,7 +133,7 @@ func New(o Options) (*Installer, error) {
 	return &Installer{
 		Options: o, self: build.Path, bytes: info.Size(), settings: text,
 		owner: uint32(os.Geteuid()), //nolint:gosec // an id
-		seen:  map[string]program.State{},
+		seen:  map[string]program.State{}, renewed: map[string]bool{},
 	}, nil
 }
 

@@ -67,14 +67,14 @@ const (
 	askTime = 20 * time.Second
 )
 
-// Unmount implements flex.Unmounter. Where there is no daemon, the unmount in the
+// Unmount implements flex.Unmounter. Where no daemon answers, the unmount in the
 // common way suffices: a daemon that starts sees what is mounted no more.
 func (b Backend) Unmount(ctx context.Context, target *flex.Target) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	err := b.daemon.Unmount(ctx, target.Path)
-	if errors.Is(err, wire.ErrNotRunning) {
-		klog.FromContext(ctx).Info("There is no daemon to ask; unmounting without it", "target", target.Path, "err", err)
+	if errors.Is(err, wire.ErrNotRunning) || errors.Is(err, context.DeadlineExceeded) {
+		klog.FromContext(ctx).Info("No daemon answers; unmounting without it", "target", target.Path, "err", err)
 		return nil
 	}
 	return err

@@ -80,6 +80,8 @@ func (b Backend) ready(ctx context.Context, r request) (lvm.Volume, error) {
 		return v, err
 	case r.bytes == 0:
 		return v, fmt.Errorf("%w; make it, or give a size", err)
+	case r.readOnly:
+		return v, fmt.Errorf("%w; a volume that is mounted read-only is not made", err)
 	case !b.settings.Create:
 		return v, fmt.Errorf("%w; make it, or install the driver with --lvm-create to let pods make volumes", err)
 	default:
@@ -106,6 +108,12 @@ func create(ctx context.Context, r request) (lvm.Volume, error) {
 	return v, nil
 }
 
+// Device implements flex.Attacher.
+func (b Backend) Device(o flex.Options) (string, error) {
+	r, err := b.read(o)
+	return "/dev/" + r.group + "/" + r.volume, err
+}
+
 // Attach implements flex.Attacher.
 func (b Backend) Attach(ctx context.Context, o flex.Options) (string, error) {
 	r, err := b.read(o)
@@ -114,19 +122,6 @@ func (b Backend) Attach(ctx context.Context, o flex.Options) (string, error) {
 	}
 	v, err := b.ready(ctx, r)
 	return v.Path, err
-}
-
-// Attached implements flex.Attacher.
-func (b Backend) Attached(ctx context.Context, o flex.Options) (bool, error) {
-	r, err := b.read(o)
-	if err != nil {
-		return false, err
-	}
-	v, err := lvm.Find(ctx, r.group, r.volume)
-	if errors.Is(err, lvm.ErrNotFound) {
-		return false, nil
-	}
-	return v.Active, err
 }
 
 // Expand implements flex.Expander.
@@ -145,7 +140,7 @@ func (b Backend) Expand(ctx context.Context, o flex.Options, path *flex.Target, 
 	if v, err = lvm.Find(ctx, r.group, r.volume); err != nil {
 		return err
 	}
-	device, err := v.Open()
+	device, err := v.Device()
 	if err != nil {
 		return err
 	}

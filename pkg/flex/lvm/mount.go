@@ -14,55 +14,48 @@ import (
 	"github.com/hostvol/hostvol/pkg/host/filesystem"
 	"github.com/hostvol/hostvol/pkg/host/lvm"
 	"github.com/hostvol/hostvol/pkg/host/mount"
-	"github.com/hostvol/hostvol/pkg/host/safepath"
 )
 
 // Mount implements flex.Backend.
 func (b Backend) Mount(ctx context.Context, target *flex.Target, o flex.Options) error {
-	r, err := b.read(o)
-	if err != nil {
-		return err
-	}
-	v, err := b.ready(ctx, r)
-	if err != nil {
-		return err
-	}
-	return show(ctx, target, v, r)
+	return b.show(ctx, target, "", o)
 }
 
 // MountDevice implements flex.Attacher. Each pod gets a mount of its own of what is
 // mounted here, read-only or not, so this one can be written to.
 func (b Backend) MountDevice(ctx context.Context, target *flex.Target, device string, o flex.Options) error {
+	return b.show(ctx, target, device, o)
+}
+
+// show mounts a volume's filesystem on the target. Calls for the same volume wait for
+// each other: what the first one finds, makes or formats, the next one sees.
+func (b Backend) show(ctx context.Context, target *flex.Target, path string, o flex.Options) error {
 	r, err := b.read(o)
 	if err != nil {
 		return err
 	}
-	v, err := b.ready(ctx, r)
-	if err != nil {
-		return err
-	}
-	if device != "" && device != v.Path {
-		return fmt.Errorf("device %q is not that of logical volume %s/%s, %s", device, v.Group, v.Name, v.Path)
-	}
-	return show(ctx, target, v, r)
-}
-
-// show mounts a volume's filesystem on the target.
-func show(ctx context.Context, target *flex.Target, v lvm.Volume, r request) error {
 	flags, err := mount.ParseFlags(strings.Split(r.options, ","))
 	if err != nil {
 		return err
 	}
 	flags.ReadOnly = flags.ReadOnly || r.readOnly
-	device, err := v.Open()
+	lock, err := flex.TakeLock(ctx, "logical volume "+r.group+"/"+r.volume)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	v, err := b.ready(ctx, r)
+	if err != nil {
+		return err
+	}
+	if path != "" && path != v.Path {
+		return fmt.Errorf("device %q is not that of logical volume %s/%s, %s", path, v.Group, v.Name, v.Path)
+	}
+	device, err := v.Device()
 	if err != nil {
 		return err
 	}
 	defer device.Close() //nolint:errcheck // read only
-	// Other pods' calls for the same volume wait, and udev does not look at it.
-	if err := safepath.HoldFile(ctx, device); err != nil {
-		return err
-	}
 	layers, err := target.Layers()
 	if err != nil {
 		return err
@@ -73,10 +66,15 @@ func show(ctx context.Context, target *flex.Target, v lvm.Volume, r request) err
 	if err := target.Prepare(); err != nil {
 		return err
 	}
-	kind, err := usable(ctx, device, v, r.fstype)
+	kind, err := usable(ctx, device, v, r.fstype, flags.ReadOnly)
 	if err != nil {
 		return err
 	}
+	return put(target, v, kind, flags)
+}
+
+// put mounts a sound filesystem.
+func put(target *flex.Target, v lvm.Volume, kind string, flags mount.Flags) error {
 	// Read-only by its mount: another pod's may be writable, and there is one
 	// filesystem for all.
 	src, err := mount.Filesystem(kind, v.Path, false, nil)
@@ -101,42 +99,47 @@ func same(target *flex.Target, e mount.Entry, device *os.File, v lvm.Volume, fla
 	case !lvm.On(device, e):
 		return fmt.Errorf("something else is mounted at %s (%s, %s), not %s/%s; it stays as it is", target.Path, e.Type, e.Source, v.Group, v.Name)
 	case e.ReadOnly != flags.ReadOnly:
-		return fmt.Errorf("%s/%s is mounted at %s already, but read-only: %t; unmount it first", v.Group, v.Name, target.Path, e.ReadOnly)
+		return fmt.Errorf("%s/%s is mounted at %s already, with read-only %t where %t is asked; unmount it first", v.Group, v.Name, target.Path, e.ReadOnly, flags.ReadOnly)
 	}
 	return nil
 }
 
 // usable sees to it that there is a sound filesystem on the device, and tells which.
-func usable(ctx context.Context, device *os.File, v lvm.Volume, fstype string) (kind string, err error) {
+// v is what LVM said before the device was opened. To read, nothing is written.
+func usable(ctx context.Context, device *os.File, v lvm.Volume, fstype string, readOnly bool) (kind string, err error) {
 	kind, err = filesystem.Kind(ctx, v.Path)
+	wanted := fstype
+	if wanted == "" {
+		wanted = filesystem.Ext4
+	}
 	switch {
 	case err != nil:
 		return "", err
 	case v.Blank() && !v.Making() && kind != "":
 		return "", fmt.Errorf("%s/%s was made by this driver and never used, and %s is on it: left from a volume that is gone, or somebody's; remove it with lvremove, or keep what is on it with lvchange --deltag hostvol.blank", v.Group, v.Name, kind)
-	case kind == "":
-		if kind = fstype; kind == "" {
-			kind = filesystem.Ext4
-		}
-		err = format(ctx, device, v, kind)
+	case kind == "" || v.Making(): // what was begun and not ended is begun anew
+		return wanted, format(ctx, device, v, wanted, readOnly)
 	case !slices.Contains(filesystem.Kinds(), kind):
-		err = fmt.Errorf("on %s/%s is %s, which cannot be mounted here; it is left as it is", v.Group, v.Name, kind)
+		return "", fmt.Errorf("on %s/%s is %s, which cannot be mounted here; it is left as it is", v.Group, v.Name, kind)
 	case fstype != "" && fstype != kind:
-		err = fmt.Errorf("on %s/%s is %s, not %s; it is left as it is", v.Group, v.Name, kind, fstype)
-	default:
-		err = sound(ctx, device, v, kind)
+		return "", fmt.Errorf("on %s/%s is %s, not %s; it is left as it is", v.Group, v.Name, kind, fstype)
+	case readOnly || v.Open: // fsck writes, and is not for what is in use
+		return kind, nil
 	}
-	if err == nil && v.Blank() {
-		err = v.Used(ctx)
-	}
-	return kind, err
+	return kind, filesystem.Check(ctx, v.Path, kind)
 }
 
 // format makes a filesystem on a volume on which none is known: either we have made
 // the volume, and what lies on its blocks was somebody's who has given them back, or
-// it is proven blank. It goes on when the call's time is over, since what is half
-// made could be taken for somebody's data.
-func format(ctx context.Context, device *os.File, v lvm.Volume, kind string) (err error) {
+// it is proven blank and nobody has it open. It goes on when the call's time is over,
+// since what is half made could be taken for somebody's data.
+func format(ctx context.Context, device *os.File, v lvm.Volume, kind string, readOnly bool) (err error) {
+	switch {
+	case readOnly:
+		return fmt.Errorf("there is no filesystem on %s/%s, and none is made for a mount that is read-only", v.Group, v.Name)
+	case v.Open:
+		return fmt.Errorf("there is no filesystem on %s/%s, and some process has its device open; none is made", v.Group, v.Name)
+	}
 	klog.FromContext(ctx).V(2).Info("Making a filesystem", "device", v.Path, "kind", kind)
 	if v.Blank() {
 		if err := v.Make(ctx); err != nil {
@@ -146,20 +149,11 @@ func format(ctx context.Context, device *os.File, v lvm.Volume, kind string) (er
 	} else {
 		err = filesystem.FormatDisk(ctx, device, kind)
 	}
-	if err != nil {
+	if err == nil {
+		err = device.Sync()
+	}
+	if err != nil || !v.Blank() {
 		return err
 	}
-	return device.Sync()
-}
-
-// sound has the filesystem checked, unless it is in use.
-func sound(ctx context.Context, device *os.File, v lvm.Volume, kind string) error {
-	table, err := mount.Table()
-	if err != nil {
-		return err
-	}
-	if slices.ContainsFunc(table, func(e mount.Entry) bool { return lvm.On(device, e) }) {
-		return nil
-	}
-	return filesystem.Check(ctx, v.Path, kind)
+	return v.Used(ctx)
 }

@@ -14,6 +14,8 @@ type List struct {
 	// Flags take no value, Values must have one. A flag's "no" form is a flag of its
 	// own.
 	Flags, Values []string
+	// Either are names of which at most one may be given.
+	Either [][]string
 	// Reasons says of options that are not allowed why; the key is the name.
 	Reasons map[string]string
 }
@@ -40,6 +42,12 @@ func (l List) Parse(text string) (options []string, readOnly bool, err error) {
 		}
 		seen[name] = true
 		options = append(options, option)
+	}
+	for _, group := range l.Either {
+		both := slices.DeleteFunc(slices.Clone(group), func(name string) bool { return !seen[name] })
+		if len(both) > 1 {
+			return nil, false, fmt.Errorf("mount options %q and %q contradict each other; give one", both[0], both[1])
+		}
 	}
 	return options, readOnly, nil
 }

@@ -75,6 +75,9 @@ func export(o flex.Options) (remote flex.Remote, fallback bool, err error) {
 	if err != nil {
 		return remote, false, err
 	}
+	if len(spoken) > 0 && mountopt.Has(options, "vers", "nfsvers", "proto", "tcp", "rdma") {
+		return remote, false, errors.New("the option protocol, and vers or proto among the mount options: give one")
+	}
 	options = append(options, spoken...)
 	// A soft mount tells an application that a write has failed which was only late.
 	if !mountopt.Has(options, "hard", "soft", "softerr") {
@@ -116,6 +119,7 @@ func allowed() mountopt.List {
 			"vers", "nfsvers", "minorversion", "proto", "port", "mountport", "mountproto", "mountvers", "rsize", "wsize", "timeo", "retrans", "retry",
 			"acregmin", "acregmax", "acdirmin", "acdirmax", "actimeo", "local_lock", "lookupcache", "nconnect", "max_connect", "sec", "namlen", "xprtsec",
 		},
+		Either: [][]string{{"hard", "soft", "softerr"}, {"vers", "nfsvers"}, {"proto", "tcp", "rdma"}, {"ac", "noac"}, {"lock", "nolock"}, {"sync", "async"}, {"exec", "noexec"}, {"sharecache", "nosharecache"}},
 		Reasons: map[string]string{
 			"bg":      "it would leave a program behind that mounts later, when the pod may be gone",
 			"suid":    "it is the default; leave it out",

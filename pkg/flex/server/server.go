@@ -4,10 +4,13 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -23,6 +26,8 @@ type Allowed struct {
 	Pools []string
 	// Roots are directories below which a path may lie.
 	Roots []string
+	// KubeletDir is the kubelet's, which no path may reach.
+	KubeletDir string
 }
 
 // New serves the service's volumes.
@@ -73,12 +78,33 @@ func (s server) mount(ctx context.Context, m daemon.Mount) error {
 // link leads out of it again.
 func (s server) below(path string) error {
 	if slices.ContainsFunc(s.allowed.Roots, func(root string) bool { return mount.Below(path, root) }) {
-		return nil
+		return s.notKubelet(path)
 	}
 	return fmt.Errorf("path %q is not below any of the roots that flex.roots allows on this node (%s)", path, strings.Join(s.allowed.Roots, ", "))
 }
 
-// volume finds the volume that a mount asks for, or makes it, or lets it grow.
+// notKubelet refuses what leads to the kubelet's own directory, where other pods'
+// volumes and secrets are, whatever links the roots may be.
+func (s server) notKubelet(path string) error {
+	plain, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the service says so
+	}
+	if err != nil {
+		return err
+	}
+	kubelet, err := filepath.EvalSymlinks(s.allowed.KubeletDir)
+	if err != nil {
+		return err
+	}
+	if plain == kubelet || mount.Below(plain, kubelet) || mount.Below(kubelet, plain) {
+		return fmt.Errorf("path %q and the kubelet's directory %s contain one another", path, s.allowed.KubeletDir)
+	}
+	return nil
+}
+
+// volume finds the volume that a mount asks for, or makes it. The size of one that is
+// there stays what it is: whoever may mount it may not take the pool with it.
 func (s server) volume(ctx context.Context, m daemon.Mount) (volume.Volume, error) {
 	v, err := s.volumes.Find(m.Volume)
 	switch {
@@ -95,9 +121,6 @@ func (s server) volume(ctx context.Context, m daemon.Mount) (volume.Volume, erro
 	}
 	if m.Pool != "" && m.Pool != v.Pool {
 		return v, fmt.Errorf("volume %s is in pool %s, not in %s", v.ID, v.Pool, m.Pool)
-	}
-	if v.Bytes < m.Bytes {
-		return s.volumes.Expand(ctx, v.Handle, volume.Range{Required: m.Bytes})
 	}
 	return v, nil
 }
@@ -126,7 +149,8 @@ func (s server) refused(pool string) error {
 }
 
 func (s server) unmount(ctx context.Context, u daemon.Unmount) error {
-	return s.volumes.Unpublish(ctx, s.volumes.PublishedAt(u.Target), u.Target)
+	// Where the volume is not known, or a path, the target stands for it.
+	return s.volumes.Unpublish(ctx, cmp.Or(s.volumes.PublishedAt(u.Target), u.Target), u.Target)
 }
 
 func (s server) expand(ctx context.Context, e daemon.Expand) error {

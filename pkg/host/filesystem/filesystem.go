@@ -20,6 +20,7 @@ import (
 	utilexec "k8s.io/utils/exec"
 
 	"github.com/hostvol/hostvol/pkg/host/imagefile"
+	"github.com/hostvol/hostvol/pkg/host/run"
 )
 
 // The kinds of filesystems, as mount(8) names them.
@@ -227,5 +228,22 @@ func commands(ctx context.Context) utilexec.Interface { return bound{utilexec.Ne
 func (b bound) Command(cmd string, args ...string) utilexec.Cmd {
 	c := b.CommandContext(b.ctx, cmd, args...)
 	c.SetEnv(append(os.Environ(), "LC_ALL=C"))
-	return c
+	return toFile{c}
+}
+
+// toFile is a program whose output goes to a file: one that outlives this process,
+// in the middle of a repair, is not ended by a pipe that nobody reads.
+type toFile struct{ utilexec.Cmd }
+
+// CombinedOutput implements utilexec.Cmd.
+func (c toFile) CombinedOutput() ([]byte, error) {
+	out, err := run.NewCapture()
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	c.SetStdout(out.File())
+	c.SetStderr(out.File())
+	err = c.Run()
+	return []byte(out.String()), err
 }

@@ -38,7 +38,9 @@ type Volume struct {
 	// Path is that of its device node, if it is active.
 	Path   string
 	Active bool
-	Tags   []string
+	// Open tells that somebody has the device open, or mounted.
+	Open bool
+	Tags []string
 }
 
 // Blank tells whether Create has made it, and nobody has had it yet.
@@ -71,6 +73,7 @@ type report struct {
 			Size   string `json:"lv_size"`
 			Path   string `json:"lv_path"`
 			Active string `json:"lv_active"`
+			Open   string `json:"lv_device_open"`
 			Tags   string `json:"lv_tags"`
 		} `json:"lv"`
 	} `json:"report"`
@@ -84,7 +87,7 @@ func Find(ctx context.Context, group, volume string) (Volume, error) {
 	}
 	var out bytes.Buffer
 	said, err := run.Do(ctx, program(&out, "lvs", "--reportformat", "json", "--units", "b", "--nosuffix",
-		"-o", "lv_name,lv_size,lv_path,lv_active,lv_tags", "-S", `lv_name="`+volume+`"`, "--", group))
+		"-o", "lv_name,lv_size,lv_path,lv_active,lv_device_open,lv_tags", "-S", `lv_name="`+volume+`"`, "--", group))
 	if err != nil {
 		if strings.Contains(said, "not found") {
 			return Volume{}, fmt.Errorf("volume group %s: %w: %s", group, ErrNotFound, said)
@@ -104,7 +107,7 @@ func Find(ctx context.Context, group, volume string) (Volume, error) {
 			if err != nil {
 				return Volume{}, fmt.Errorf("read volume group %s: size %q of %s", group, lv.Size, volume)
 			}
-			return Volume{Group: group, Name: volume, Bytes: size, Path: lv.Path, Active: lv.Active == "active", Tags: strings.Split(lv.Tags, ",")}, nil
+			return Volume{Group: group, Name: volume, Bytes: size, Path: lv.Path, Active: lv.Active == "active", Open: lv.Open != "", Tags: strings.Split(lv.Tags, ",")}, nil
 		}
 	}
 	return Volume{}, fmt.Errorf("logical volume %s/%s: %w", group, volume, ErrNotFound)
@@ -143,8 +146,14 @@ func (v Volume) Activate(ctx context.Context) error {
 	return do(ctx, "lvchange", "--activate", "y", "--", v.full())
 }
 
-// Open opens the device of an active volume.
-func (v Volume) Open() (*os.File, error) { return os.OpenFile(v.Path, os.O_RDWR, 0) }
+// Device opens the device of an active volume, for reading; mkfs and the kernel open
+// it by themselves.
+func (v Volume) Device() (*os.File, error) {
+	if v.Path == "" {
+		return nil, fmt.Errorf("logical volume %s/%s has no device: it is a pool, or a part of another volume", v.Group, v.Name)
+	}
+	return os.Open(v.Path)
+}
 
 // On tells whether a mount shows a filesystem of the open device.
 func On(device *os.File, e mount.Entry) bool {

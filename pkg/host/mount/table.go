@@ -11,6 +11,8 @@ import (
 
 // Entry is one line of the mount table.
 type Entry struct {
+	// ID tells this mount from all others that there are now.
+	ID string
 	// Device is "major:minor" of the filesystem (not of a btrfs subvolume).
 	Device string
 	// Root is the path within that filesystem which the mount shows.
@@ -38,7 +40,7 @@ func Table() ([]Entry, error) {
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
+		fields := strings.Split(lines.Text(), " ") // no other blank is escaped
 		if len(fields) < 6 {
 			return nil, fmt.Errorf("read mount table: unexpected line %q", lines.Text())
 		}
@@ -47,7 +49,7 @@ func Table() ([]Entry, error) {
 			optional, rest = optional[:end], optional[end+1:]
 		}
 		e := Entry{
-			Device: fields[2], Root: unescape(fields[3]), Point: unescape(fields[4]),
+			ID: fields[0], Device: fields[2], Root: unescape(fields[3]), Point: unescape(fields[4]),
 			Shared: slices.ContainsFunc(optional, func(f string) bool { return strings.HasPrefix(f, "shared:") }),
 		}
 		if len(rest) >= 2 {

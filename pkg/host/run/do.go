@@ -1,7 +1,6 @@
 package run
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -11,8 +10,6 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
-	"strings"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -42,12 +39,8 @@ type Program struct {
 	Stdout io.Writer
 }
 
-const (
-	// endTime is how long a killed program has to be gone.
-	endTime = 2 * time.Second
-	// outputLimit bounds what is kept of the output, in bytes, at either end.
-	outputLimit = 32 << 10
-)
+// endTime is how long a killed program has to be gone.
+const endTime = 2 * time.Second
 
 // Do runs a program to its end and returns what it has printed, standard output
 // and error together. When the context ends, it is killed with all that it has
@@ -70,15 +63,26 @@ func Do(ctx context.Context, p Program) (string, error) {
 	if p.Survives {
 		death = 0
 	}
-	var out output
+	// Files and no pipes: nothing that a program starts can keep us waiting by its
+	// output, and one that survives us is not ended by its next line.
+	out, err := NewCapture()
+	if err != nil {
+		return "", err
+	}
+	defer out.Close()
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(append(os.Environ(), "LC_ALL=C"), p.Env...)
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdout, cmd.Stderr = out.File(), out.File()
 	if p.Stdout != nil {
-		cmd.Stdout = p.Stdout
+		apart, err := NewCapture()
+		if err != nil {
+			return "", err
+		}
+		defer apart.Close()
+		defer func() { _, _ = p.Stdout.Write(apart.bytes()) }()
+		cmd.Stdout = apart.File()
 	}
 	cmd.ExtraFiles = files
-	cmd.WaitDelay = endTime
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: death}
 	started, ended := make(chan error, 1), make(chan error, 1)
 	go func() {
@@ -110,7 +114,7 @@ func Do(ctx context.Context, p Program) (string, error) {
 }
 
 func named(p Program, err error) error {
-	if err == nil || errors.Is(err, exec.ErrWaitDelay) { // ended well; a child of its own keeps the pipe
+	if err == nil {
 		return nil
 	}
 	return fmt.Errorf("%s: %w", p.Argv[0], err)
@@ -123,30 +127,4 @@ func Code(err error) int {
 		return exit.ExitCode()
 	}
 	return -1
-}
-
-// output keeps the beginning and the end of what is written.
-type output struct {
-	mu         sync.Mutex
-	head, tail bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	n := min(len(p), outputLimit-o.head.Len())
-	o.head.Write(p[:n])
-	o.tail.Write(p[n:])
-	if over := o.tail.Len() - outputLimit; over > 0 {
-		o.tail.Next(over)
-	}
-	return len(p), nil
-}
-
-// String is what was kept, without blanks around it.
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return strings.TrimSpace(o.head.String() + o.tail.String())
 }

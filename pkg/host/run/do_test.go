@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -54,6 +56,31 @@ func TestDoInTime(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What survives its caller prints on, and is not ended by that.
+func TestSurvives(t *testing.T) {
+	mark := filepath.Join(t.TempDir(), "end")
+	cmd := exec.Command(os.Args[0], survivorWord, mark)
+	must(t, cmd.Start())
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if _, err := os.Stat(mark + ".begun"); err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("it did not begin")
+		}
+	}
+	must(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if _, err := os.Stat(mark); err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("it did not reach its end")
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -46,7 +47,8 @@ func Guard(args []string) (code int, is bool) {
 	for i := range count {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, os.NewFile(uintptr(lockFD+1+i), "inherited")) //nolint:gosec // small
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	runtime.LockOSThread() // the kernel sends Pdeathsig when this thread ends
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return exitGuard, true

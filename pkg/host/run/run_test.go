@@ -2,6 +2,7 @@ package run
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -16,9 +17,21 @@ import (
 // parentWord makes this binary a process that starts a child and waits for its end.
 const parentWord = "parent"
 
+// survivorWord makes it one that is killed while a program of it goes on.
+const survivorWord = "survivor"
+
 func TestMain(m *testing.M) {
 	if code, is := Guard(os.Args); is {
 		os.Exit(code)
+	}
+	if len(os.Args) == 3 && os.Args[1] == survivorWord {
+		_, err := Do(context.Background(), Program{
+			Argv: []string{"bash", "-c", `trap 'exit 1' PIPE; touch "$0.begun"; for i in {1..20}; do echo line $i || exit 1; sleep 0.05; done; touch "$0"`, os.Args[2]}, Survives: true,
+		})
+		if err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	if len(os.Args) == 2 && os.Args[1] == parentWord {
 		// The child tells, on the descriptor it was given, when its input has ended.

@@ -104,16 +104,29 @@ func (d *Dir) Lock(name string) (*os.File, error) {
 // lockPause is the time between two tries to get a lock.
 const lockPause = 20 * time.Millisecond
 
-// Hold takes an exclusive flock on the directory itself, see HoldFile.
-func (d *Dir) Hold(ctx context.Context) (*os.File, error) {
-	f, err := d.Open(".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return nil, err
+// HoldName takes an exclusive flock on the file name of the directory, see HoldFile.
+// The file is made when it is not there. Who holds it may unlink it: another one
+// that waits for it takes the next file of that name.
+func (d *Dir) HoldName(ctx context.Context, name string) (*os.File, error) {
+	for {
+		f, err := d.Open(name, unix.O_RDONLY|unix.O_CREAT, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err := HoldFile(ctx, f); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		var st unix.Stat_t
+		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		if st.Nlink > 0 {
+			return f, nil
+		}
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
 	}
-	if err := HoldFile(ctx, f); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
 }
 
 // HoldFile takes an exclusive flock on a file, and waits for it until the context
