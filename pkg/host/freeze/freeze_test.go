@@ -63,7 +63,7 @@ func freezer(path string) error {
 		return err
 	}
 	fmt.Println(f.guard.PID())
-	select {}
+	time.Sleep(time.Hour) // until it is killed
 }
 
 func must(t *testing.T, err error) {

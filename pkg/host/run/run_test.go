@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		fmt.Println(c.PID())
-		select {}
+		time.Sleep(time.Hour) // until it is killed
 	}
 	os.Exit(m.Run())
 }
