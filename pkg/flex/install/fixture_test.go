@@ -71,7 +71,9 @@ func runAndDie(at int) {
 	o.Step = func(string) {
 		if step++; step == at {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			time.Sleep(time.Hour) // until it is killed
+			for { // until it is killed
+				time.Sleep(time.Hour)
+			}
 		}
 	}
 	if err := do(os.Getenv(killDo), o); err != nil {

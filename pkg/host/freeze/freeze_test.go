@@ -63,7 +63,9 @@ func freezer(path string) error {
 		return err
 	}
 	fmt.Println(f.guard.PID())
-	time.Sleep(time.Hour) // until it is killed
+	for { // until it is killed
+		time.Sleep(time.Hour)
+	}
 }
 
 func must(t *testing.T, err error) {

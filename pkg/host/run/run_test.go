@@ -44,7 +44,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		fmt.Println(c.PID())
-		time.Sleep(time.Hour) // until it is killed
+		for { // until it is killed
+			time.Sleep(time.Hour)
+		}
 	}
 	os.Exit(m.Run())
 }
