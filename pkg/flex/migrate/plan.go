@@ -133,16 +133,21 @@ func (b *builder) add(item *Item, what string, err error) {
 }
 
 // conflicts refuses handles that two PersistentVolumes would have: the kubelet
-// confuses those on one node.
+// confuses those on one node. Those that are there count whatever the restrictions
+// are, and whoever has made them.
 func (b *builder) conflicts() {
-	owners := map[string][]string{}
+	owners, own := map[string][]string{}, map[string]string{}
 	for _, i := range b.plan.Items {
 		h := handleOf(i.Volume)
+		own[i.Volume.name()] = i.Volume.annotation(fromAnnotation)
 		owners[h] = append(owners[h], i.what()+" (claim "+i.Claim.namespace()+"/"+i.Claim.name()+")")
 	}
 	for _, name := range sortedKeys(b.in.volumes) {
 		pv := b.in.volumes[name]
-		if h := handleOf(pv); len(owners[h]) > 0 && pv.annotation(fromAnnotation) == "" {
+		if from := own[name]; from != "" && pv.annotation(fromAnnotation) == from {
+			continue // what an earlier run has made for this very item
+		}
+		if h := handleOf(pv); len(owners[h]) > 0 {
 			owners[h] = append(owners[h], pv.ref()+", which is there already")
 		}
 	}

@@ -99,6 +99,30 @@ func TestPlanKeepsPods(t *testing.T) {
 	}
 }
 
+// What was migrated for one namespace is not given to another one later; a repeat
+// for the same namespace goes on.
+func TestOneHandleInTwoRuns(t *testing.T) {
+	var pods []Object
+	for _, namespace := range []string{"a", "b"} {
+		pods = append(pods, Object{
+			"kind": kindPod, "apiVersion": "v1", "metadata": map[string]any{"name": "pod", "namespace": namespace},
+			"spec": map[string]any{"volumes": []any{map[string]any{"name": "w", "flexVolume": map[string]any{"driver": "hostvol/local", "options": map[string]any{"volume": "shared", "size": "1Gi"}}}}},
+		})
+	}
+	first := New(Options{Driver: "d", Namespaces: []string{"a"}}, pods)
+	if len(first.Items) != 1 || len(first.Refused) != 0 {
+		t.Fatalf("%v %v", first.Items, first.Refused)
+	}
+	there := append(pods, first.Items[0].Volume, first.Items[0].Claim)
+	if again := New(Options{Driver: "d", Namespaces: []string{"a"}}, there); len(again.Items) != 1 || len(again.Refused) != 0 {
+		t.Errorf("a repeat: %v", again.Refused)
+	}
+	other := New(Options{Driver: "d", Namespaces: []string{"b"}}, there)
+	if len(other.Items) != 0 || len(other.Refused) != 1 || !strings.Contains(other.Refused[0].Why, first.Items[0].Volume.ref()+", which is there already") {
+		t.Errorf("%v %v", other.Items, other.Refused)
+	}
+}
+
 // all is what is in a directory.
 func all(t *testing.T, dir string) []byte {
 	t.Helper()
