@@ -112,6 +112,7 @@ func (a *applier) look(ctx context.Context, i *Item) (seen, error) {
 			s.users = append(s.users, u)
 		}
 	}
+	s.makers = in.makers(i.Claim.namespace(), i.Claim.name())
 	return s, nil
 }
 
@@ -224,7 +225,7 @@ func (a *applier) rewrite(ctx context.Context, r *Rewrite, file string) error {
 		}
 	}
 	if len(users) > 0 {
-		return fmt.Errorf("its volumes are ready, but its template: %w", inUse(users))
+		return fmt.Errorf("its volumes are ready, but its template: %w", inUse(users, nil))
 	}
 	if err := a.keep(live); err != nil {
 		return err
