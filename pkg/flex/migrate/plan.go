@@ -37,7 +37,8 @@ func (o *Options) wanted(namespace, volume string) bool {
 
 // Item is one volume that is led to CSI.
 type Item struct {
-	// From is the old PersistentVolume, nil for an inline volume; Old its claim.
+	// From is the old PersistentVolume, nil for an inline volume and if it is gone;
+	// Old its claim.
 	From, Old Object
 	// Volume and Claim are what is written.
 	Volume, Claim Object
@@ -65,6 +66,9 @@ func (i *Item) take(v *volume) {
 func (i *Item) what() string {
 	if i.From != nil {
 		return i.From.ref()
+	}
+	if i.resumed() {
+		return i.Volume.ref() + " without its claim"
 	}
 	return "inline volume " + printable(i.uses[0].name) + " of " + i.uses[0].of.ref()
 }
@@ -101,6 +105,7 @@ func New(options Options, objects []Object) *Plan {
 	if len(options.Volumes) == 0 {
 		b.inline()
 	}
+	b.resume()
 	b.conflicts()
 	b.rewrite()
 	return b.plan
