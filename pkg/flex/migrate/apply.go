@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"time"
 )
 
@@ -45,8 +46,9 @@ func (a *applier) apply(ctx context.Context, p *Plan, in *inventory) error {
 			return fmt.Errorf("%s: %w", i.what(), err)
 		}
 	}
+	files := p.files()
 	for _, r := range p.Rewrites {
-		if err := a.rewrite(ctx, r); err != nil {
+		if err := a.rewrite(ctx, r, files[r.New.ref()]); err != nil {
 			return fmt.Errorf("%s: %w", r.Old.ref(), err)
 		}
 	}
@@ -110,6 +112,7 @@ func (a *applier) look(ctx context.Context, i *Item) (seen, error) {
 			s.users = append(s.users, u)
 		}
 	}
+	s.makers = in.makers(i.Claim.namespace(), i.Claim.name())
 	return s, nil
 }
 
@@ -190,8 +193,8 @@ func (a *applier) keep(objects ...Object) error {
 }
 
 // rewrite changes the template of a workload that has no pods, and tells what else
-// is a person's to do.
-func (a *applier) rewrite(ctx context.Context, r *Rewrite) error {
+// is a person's to do. file is that of its new manifest.
+func (a *applier) rewrite(ctx context.Context, r *Rewrite, file string) error {
 	if r.How == unchanged {
 		return nil
 	}
@@ -207,7 +210,7 @@ func (a *applier) rewrite(ctx context.Context, r *Rewrite) error {
 	}
 	fmt.Fprintf(a.out, "%s\n", r.Old.ref())
 	if r.How == byHand {
-		fmt.Fprintf(a.out, "  its new manifest is in %s: delete the old one and create it from there\n", a.dir)
+		fmt.Fprintf(a.out, "  delete it, and create it from its new manifest, %s\n", filepath.Join(a.dir, file))
 		return nil
 	}
 	in, err := a.kubectl.namespace(ctx, ns)
@@ -222,7 +225,7 @@ func (a *applier) rewrite(ctx context.Context, r *Rewrite) error {
 		}
 	}
 	if len(users) > 0 {
-		return fmt.Errorf("its volumes are ready, but its template: %w", inUse(users))
+		return fmt.Errorf("its volumes are ready, but its template: %w", inUse(users, nil))
 	}
 	if err := a.keep(live); err != nil {
 		return err

@@ -214,8 +214,10 @@ func TestApplyRefuses(t *testing.T) {
 	}
 }
 
-// Between two steps somebody makes a claim of the same name.
-func TestApplyStopsAtAForeignClaim(t *testing.T) {
+// withoutClaim is a world in which the program was killed when the old claim was
+// gone, and before it made the new one.
+func withoutClaim(t *testing.T) (string, standIn) {
+	t.Helper()
 	dir, s := world(t)
 	for at := 2; ; at++ {
 		if _, err := tool(t, dir, at); err == nil {
@@ -223,9 +225,57 @@ func TestApplyStopsAtAForeignClaim(t *testing.T) {
 		}
 		s.control()
 		if s.read(kindClaim, "shop", "data-db-0") == nil {
-			break
+			return dir, s
 		}
 	}
+}
+
+// Without a claim the old volume is Released, and somebody deletes it. The new one
+// tells what is left to do, until it has had its claim.
+func TestApplyAfterTheOldVolumeIsGone(t *testing.T) {
+	dir, s := withoutClaim(t)
+	must(t, os.Remove(s.path(kindVolume, "", "data-db-0")))
+	r := request(dir)
+	for _, restriction := range []Options{{Namespaces: []string{"other"}}, {Volumes: []string{"other"}}} {
+		if p := New(restriction, s.all()); len(p.Items) != 0 {
+			t.Errorf("%v: %v", restriction, p.Items)
+		}
+	}
+	r.Volumes = []string{"data-db-0"}
+	var text bytes.Buffer
+	must(t, New(r.Options, s.all()).Print(&text, "kubectl"))
+	if !strings.Contains(text.String(), "create -f 02-pvc-shop-data-db-0.yaml") || strings.Contains(text.String(), "create -f 01-pv-") {
+		t.Errorf("the plan: %s", &text)
+	}
+	if out, err := tool(t, dir, 0); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	migrated(t, dir, s)
+
+	must(t, os.Remove(s.path(kindClaim, "shop", "data-db-0")))
+	if out, err := tool(t, dir, 0); err != nil || s.read(kindClaim, "shop", "data-db-0") != nil {
+		t.Errorf("a claim that somebody has deleted: %v\n%s", err, out)
+	}
+}
+
+// A note that is not of the volume's claim makes nothing.
+func TestApplyRefusesAForeignNote(t *testing.T) {
+	dir, s := withoutClaim(t)
+	must(t, os.Remove(s.path(kindVolume, "", "data-db-0")))
+	pv := s.read(kindVolume, "", "data-db-0-csi")
+	for _, note := range []string{"", "{}", "{", `{"kind":"PersistentVolumeClaim","metadata":{"namespace":"other","name":"data-db-0"}}`, `{"kind":"Pod","metadata":{"namespace":"shop","name":"data-db-0"}}`} {
+		pv.set(note, "metadata", "annotations", claimAnnotation)
+		s.write(pv)
+		p := New(request(dir).Options, s.all())
+		if len(p.Refused) != 1 || !strings.Contains(p.Refused[0].Why, "the annotation "+claimAnnotation) {
+			t.Errorf("%q: %v", note, p.Refused)
+		}
+	}
+}
+
+// Between two steps somebody makes a claim of the same name.
+func TestApplyStopsAtAForeignClaim(t *testing.T) {
+	dir, s := withoutClaim(t)
 	must(t, s.create(Object{
 		"kind": kindClaim, "metadata": map[string]any{"name": "data-db-0", "namespace": "shop"},
 		"spec": map[string]any{"accessModes": []any{"ReadWriteOnce"}, "volumeName": "other", "resources": map[string]any{"requests": map[string]any{"storage": "1Gi"}}},

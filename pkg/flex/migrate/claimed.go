@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -63,11 +62,7 @@ func (b *builder) claimOf(pv Object, name string) (Object, error) {
 	}
 	claim, made := b.in.claims[key], b.in.volumes[name]
 	if made.annotation(fromAnnotation) == pv.ref() && (claim == nil || claim.text("spec", "volumeName") == name) {
-		var noted Object
-		if err := json.Unmarshal([]byte(made.annotation(claimAnnotation)), &noted); err != nil {
-			return nil, fmt.Errorf("the annotation %s of %s: %w", claimAnnotation, made.ref(), err)
-		}
-		return noted, nil
+		return noted(made)
 	}
 	bound := claim.text("spec", "volumeName")
 	switch {

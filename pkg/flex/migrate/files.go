@@ -25,15 +25,20 @@ func (p *Plan) made() []Object {
 	return all
 }
 
-// files are the names of the objects' files.
+// files are the names of the objects' files. Those of volumes and claims have the
+// place in the order in front. Those of pods and workloads are the same in every
+// plan; names of the API have no "_", so two objects never share one.
 func (p *Plan) files() map[string]string {
 	names := map[string]string{}
 	for n, o := range p.made() {
-		name := o.name()
-		if o.namespace() != "" {
-			name = o.namespace() + "-" + name
+		switch name := o.name(); o.kind() {
+		case kindVolume:
+			names[o.ref()] = fmt.Sprintf("%02d-pv-%s.yaml", n+1, shorten(name, 150))
+		case kindClaim:
+			names[o.ref()] = fmt.Sprintf("%02d-pvc-%s.yaml", n+1, shorten(o.namespace()+"-"+name, 150))
+		default:
+			names[o.ref()] = fmt.Sprintf("%s-%s.yaml", short(o.kind()), shorten(o.namespace()+"_"+name, 150))
 		}
-		names[o.ref()] = fmt.Sprintf("%02d-%s-%s.yaml", n+1, short(o.kind()), shorten(name, 150))
 	}
 	return names
 }
@@ -48,15 +53,29 @@ func short(kind string) string {
 	return strings.ToLower(kind)
 }
 
-// written begins each manifest, so that a later plan knows an earlier one's.
-const written = "# Written by hostvol-flex migrate; the next plan for this directory replaces it.\n"
+// How manifests begin, so that a later plan knows an earlier one's.
+const (
+	// written: a volume or claim, which a later plan has again while it matters.
+	written = "# Written by hostvol-flex migrate; the next plan for this directory replaces it.\n"
+	// lasting: a pod or workload. Once its old object is deleted, it is nowhere else.
+	lasting = "# Written by hostvol-flex migrate; it stays until you remove it.\n"
+)
 
 // Write writes the manifests and a README with the steps into a directory, which
-// it makes. The manifests of an earlier plan go. Pods can carry secrets in their
-// environment, so only the owner reads them.
+// it makes. The volumes and claims of an earlier plan go; its pods and workloads
+// stay, and the old ones that a person is told to delete are kept in saved. Pods
+// can carry secrets in their environment, so only the owner reads them.
 func (p *Plan) Write(dir, kubectl string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
+	}
+	for _, r := range p.Rewrites {
+		if r.How == byPatch {
+			continue
+		}
+		if _, err := save(dir, r.Old); err != nil {
+			return err
+		}
 	}
 	files := p.files()
 	for _, o := range p.made() {
@@ -64,11 +83,16 @@ func (p *Plan) Write(dir, kubectl string) error {
 		if err != nil {
 			return err
 		}
-		if err := put(filepath.Join(dir, files[o.ref()]), append([]byte(written), data...)); err != nil {
+		head := lasting
+		if o.kind() == kindVolume || o.kind() == kindClaim {
+			head = written
+		}
+		if err := put(filepath.Join(dir, files[o.ref()]), append([]byte(head), data...)); err != nil {
 			return err
 		}
 	}
-	if err := sweep(dir, files); err != nil {
+	earlier, err := sweep(dir, files)
+	if err != nil {
 		return err
 	}
 	var b strings.Builder
@@ -77,29 +101,44 @@ func (p *Plan) Write(dir, kubectl string) error {
 		return err
 	}
 	b.WriteString("```\n")
+	if len(earlier) > 0 {
+		b.WriteString("\nOf an earlier plan, and not in this one; create from them what you have deleted:\n\n")
+		for _, name := range earlier {
+			b.WriteString("- " + name + "\n")
+		}
+	}
 	return put(filepath.Join(dir, "README.md"), []byte(b.String()))
 }
 
-// sweep removes the manifests of an earlier plan: what it said may be done by now.
-func sweep(dir string, keep map[string]string) error {
-	old, err := filepath.Glob(filepath.Join(dir, "[0-9][0-9]*-*.yaml"))
+// sweep removes the volumes and claims of an earlier plan: what it said may be done
+// by now. It returns the files of that plan's pods and workloads.
+func sweep(dir string, keep map[string]string) ([]string, error) {
+	old, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	now := slices.Collect(maps.Values(keep))
+	var stay []string
 	for _, path := range old {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		if slices.Contains(now, filepath.Base(path)) || !strings.HasPrefix(string(data), written) {
+		name := filepath.Base(path)
+		if slices.Contains(now, name) {
 			continue
 		}
-		if err := os.Remove(path); err != nil {
-			return err
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		switch _, rest, _ := strings.Cut(name, "-"); {
+		case strings.HasPrefix(string(data), lasting):
+			stay = append(stay, name)
+		case !strings.HasPrefix(string(data), written) || !strings.HasPrefix(rest, "pv-") && !strings.HasPrefix(rest, "pvc-"):
+		default:
+			if err := os.Remove(path); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return nil
+	return stay, nil
 }
 
 // save keeps an object in a file of the directory for good. What was saved first

@@ -84,23 +84,25 @@ func active(pod Object) bool {
 
 // using are the pods and workloads that name the claim.
 func (in *inventory) using(namespace, claim string) []Object {
-	names := func(o Object) bool {
-		return o.namespace() == namespace && slices.ContainsFunc(podVolumes(o), func(v Object) bool {
-			return v.text("persistentVolumeClaim", "claimName") == claim
-		})
-	}
 	var all []Object
 	for _, p := range in.pods {
-		if active(p) && names(p) {
+		if active(p) && claims(p, namespace, claim) {
 			all = append(all, p)
 		}
 	}
 	for _, key := range sortedKeys(in.workloads) {
-		if w := in.workloads[key]; in.owner(w) == "" && (names(w) || templated(w, namespace, claim)) {
+		if w := in.workloads[key]; in.owner(w) == "" && claims(w, namespace, claim) {
 			all = append(all, w)
 		}
 	}
 	return all
+}
+
+// claims tells whether a pod or the pods of a workload have the claim.
+func claims(o Object, namespace, claim string) bool {
+	return templated(o, namespace, claim) || o.namespace() == namespace && slices.ContainsFunc(podVolumes(o), func(v Object) bool {
+		return v.text("persistentVolumeClaim", "claimName") == claim
+	})
 }
 
 // templated tells whether the claim is one of those that a StatefulSet makes.

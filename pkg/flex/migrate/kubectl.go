@@ -77,9 +77,9 @@ func (k Kubectl) volumes(ctx context.Context, names ...string) (map[string]Objec
 	return take(objects).volumes, err
 }
 
-// namespace reads the claims of a namespace, its pods, and what owns pods.
+// namespace reads the claims of a namespace, its pods, and what makes pods.
 func (k Kubectl) namespace(ctx context.Context, namespace string) (*inventory, error) {
-	out, err := k.run(ctx, nil, inNamespace(namespace, "get", "persistentvolumeclaims,pods,replicasets,jobs", "-o", "json")...)
+	out, err := k.run(ctx, nil, inNamespace(namespace, "get", "persistentvolumeclaims,pods,deployments,statefulsets,daemonsets,replicasets,jobs,cronjobs", "-o", "json")...)
 	if err != nil {
 		return nil, fmt.Errorf("read the namespace %s: %w", namespace, err)
 	}

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -10,6 +11,7 @@ type seen struct {
 	from, old Object   // the old volume; the claim of the name, old or new
 	volume    Object   // the new one
 	users     []Object // running pods
+	makers    []string // workloads that make such pods, and how to stop them
 }
 
 // action is the next thing to do for an item.
@@ -45,8 +47,8 @@ func (i *Item) next(s seen) (action, string, error) {
 		return i.finish(s)
 	case s.from == nil || i.From.name() != bound:
 		return done, "", fmt.Errorf("%s is bound to %q, neither the old volume nor the new one; was it made anew meanwhile?", s.old.ref(), bound)
-	case len(s.users) > 0:
-		return done, "", inUse(s.users)
+	case len(s.users)+len(s.makers) > 0: // a StatefulSet would make the claim anew, with an empty volume
+		return done, "", inUse(s.users, s.makers)
 	case s.from.text("spec", "persistentVolumeReclaimPolicy") != "Retain":
 		return retain, "set the reclaim policy to Retain", nil
 	case s.volume == nil:
@@ -124,11 +126,15 @@ func finalizers(o Object) string {
 	return "it is gone from the cluster"
 }
 
-// inUse is why nothing can be done while pods run.
-func inUse(users []Object) error {
+// inUse is why nothing can be done while pods run or may be made.
+func inUse(users []Object, makers []string) error {
 	var names []string
 	for _, u := range users {
 		names = append(names, u.ref())
 	}
-	return fmt.Errorf("it is in use by %s; stop them first (this program ends no pods)", strings.Join(names, ", "))
+	var errs []string
+	if len(users) > 0 {
+		errs = append(errs, fmt.Sprintf("it is in use by %s; stop them first (this program ends no pods)", strings.Join(names, ", ")))
+	}
+	return errors.New(strings.Join(append(errs, makers...), "; "))
 }

@@ -37,7 +37,8 @@ func (o *Options) wanted(namespace, volume string) bool {
 
 // Item is one volume that is led to CSI.
 type Item struct {
-	// From is the old PersistentVolume, nil for an inline volume; Old its claim.
+	// From is the old PersistentVolume, nil for an inline volume and if it is gone;
+	// Old its claim.
 	From, Old Object
 	// Volume and Claim are what is written.
 	Volume, Claim Object
@@ -65,6 +66,9 @@ func (i *Item) take(v *volume) {
 func (i *Item) what() string {
 	if i.From != nil {
 		return i.From.ref()
+	}
+	if i.resumed() {
+		return i.Volume.ref() + " without its claim"
 	}
 	return "inline volume " + printable(i.uses[0].name) + " of " + i.uses[0].of.ref()
 }
@@ -101,6 +105,7 @@ func New(options Options, objects []Object) *Plan {
 	if len(options.Volumes) == 0 {
 		b.inline()
 	}
+	b.resume()
 	b.conflicts()
 	b.rewrite()
 	return b.plan
@@ -133,16 +138,21 @@ func (b *builder) add(item *Item, what string, err error) {
 }
 
 // conflicts refuses handles that two PersistentVolumes would have: the kubelet
-// confuses those on one node.
+// confuses those on one node. Those that are there count whatever the restrictions
+// are, and whoever has made them.
 func (b *builder) conflicts() {
-	owners := map[string][]string{}
+	owners, own := map[string][]string{}, map[string]string{}
 	for _, i := range b.plan.Items {
 		h := handleOf(i.Volume)
+		own[i.Volume.name()] = i.Volume.annotation(fromAnnotation)
 		owners[h] = append(owners[h], i.what()+" (claim "+i.Claim.namespace()+"/"+i.Claim.name()+")")
 	}
 	for _, name := range sortedKeys(b.in.volumes) {
 		pv := b.in.volumes[name]
-		if h := handleOf(pv); len(owners[h]) > 0 && pv.annotation(fromAnnotation) == "" {
+		if from := own[name]; from != "" && pv.annotation(fromAnnotation) == from {
+			continue // what an earlier run has made for this very item
+		}
+		if h := handleOf(pv); len(owners[h]) > 0 {
 			owners[h] = append(owners[h], pv.ref()+", which is there already")
 		}
 	}

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"bytes"
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
@@ -61,15 +62,80 @@ func TestPlanAgain(t *testing.T) {
 	}
 }
 
+// What a person has deleted as an earlier plan said is created from that plan's
+// manifests, also when a later plan knows nothing of it.
+func TestPlanKeepsPods(t *testing.T) {
+	bare := func(namespace, name string) Object {
+		return Object{
+			"kind": kindPod, "apiVersion": "v1", "metadata": map[string]any{"name": name, "namespace": namespace, "uid": name + "-uid", "labels": map[string]any{"of": namespace}},
+			"spec": map[string]any{"nodeName": "n1", "volumes": []any{map[string]any{"name": "w", "flexVolume": map[string]any{"driver": "hostvol/local", "options": map[string]any{"volume": namespace, "size": "1Gi"}}}}},
+		}
+	}
+	job := bare("a", "job")
+	job.set("Job", "kind")
+	job["spec"] = map[string]any{"template": map[string]any{"spec": job["spec"]}}
+	dir := t.TempDir()
+	options := Options{Driver: "d"}
+	must(t, New(options, []Object{bare("a", "bare"), bare("a", "b-bare"), bare("a-b", "bare"), job}).Write(dir, "kubectl"))
+	before := string(all(t, dir))
+	must(t, New(options, []Object{bare("b", "other")}).Write(dir, "kubectl"))
+	after := string(all(t, dir))
+	for name, want := range map[string]string{"pod-a_bare.yaml": "of: a\n", "pod-a_b-bare.yaml": "of: a\n", "pod-a-b_bare.yaml": "of: a-b\n", "job-a_job.yaml": "of: a\n"} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || !strings.Contains(string(data), want) || !strings.Contains(string(data), "claimName: flex-a-") {
+			t.Errorf("%s: %v: %s", name, err, data)
+		}
+		if strings.Contains(before, "- "+name) || !strings.Contains(after, "- "+name) {
+			t.Errorf("the README does not tell of %s:\n%s", name, after)
+		}
+	}
+	for _, name := range []string{"pod-bare-bare-uid.yaml", "job-job-job-uid.yaml", "pod-other-other-uid.yaml"} {
+		if data, err := os.ReadFile(filepath.Join(dir, "saved", name)); err != nil || !strings.Contains(string(data), "flexVolume") {
+			t.Errorf("%s: %v: %s", name, err, data)
+		}
+	}
+	if volumes, err := filepath.Glob(filepath.Join(dir, "*-pv*.yaml")); err != nil || len(volumes) != 2 {
+		t.Errorf("%v %v", volumes, err)
+	}
+}
+
+// What was migrated for one namespace is not given to another one later; a repeat
+// for the same namespace goes on.
+func TestOneHandleInTwoRuns(t *testing.T) {
+	var pods []Object
+	for _, namespace := range []string{"a", "b"} {
+		pods = append(pods, Object{
+			"kind": kindPod, "apiVersion": "v1", "metadata": map[string]any{"name": "pod", "namespace": namespace},
+			"spec": map[string]any{"volumes": []any{map[string]any{"name": "w", "flexVolume": map[string]any{"driver": "hostvol/local", "options": map[string]any{"volume": "shared", "size": "1Gi"}}}}},
+		})
+	}
+	first := New(Options{Driver: "d", Namespaces: []string{"a"}}, pods)
+	if len(first.Items) != 1 || len(first.Refused) != 0 {
+		t.Fatalf("%v %v", first.Items, first.Refused)
+	}
+	there := append(pods, first.Items[0].Volume, first.Items[0].Claim)
+	if again := New(Options{Driver: "d", Namespaces: []string{"a"}}, there); len(again.Items) != 1 || len(again.Refused) != 0 {
+		t.Errorf("a repeat: %v", again.Refused)
+	}
+	other := New(Options{Driver: "d", Namespaces: []string{"b"}}, there)
+	if len(other.Items) != 0 || len(other.Refused) != 1 || !strings.Contains(other.Refused[0].Why, first.Items[0].Volume.ref()+", which is there already") {
+		t.Errorf("%v %v", other.Items, other.Refused)
+	}
+}
+
 // all is what is in a directory.
 func all(t *testing.T, dir string) []byte {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, "*"))
 	must(t, err)
-	slices.Reverse(names) // the README first
-	slices.Sort(names[1:])
+	slices.SortFunc(names, func(x, y string) int { // the README first
+		return cmp.Or(btoi(filepath.Base(y) == "README.md")-btoi(filepath.Base(x) == "README.md"), cmp.Compare(x, y))
+	})
 	var b bytes.Buffer
 	for _, n := range names {
+		if filepath.Base(n) == "saved" {
+			continue
+		}
 		data, err := os.ReadFile(n)
 		must(t, err)
 		b.WriteString("==== " + filepath.Base(n) + "\n")

@@ -80,6 +80,9 @@ func (i *Item) steps(files map[string]string, kubectl string) []step {
 	create := func(o Object) string { return kubectl + " create -f " + quote(files[o.ref()]) }
 	ns, claim := i.Claim.namespace(), i.Claim.name()
 	bound := kubectl + " -n " + ns + " wait pvc/" + claim + " --for=jsonpath='{.status.phase}'=Bound --timeout=1m"
+	if i.resumed() {
+		return []step{{"Create the claim, and wait until it is bound; its volume is there.", []string{create(i.Claim), bound}}}
+	}
 	if i.From == nil {
 		return []step{
 			{"Create the volume, which only this claim can get, and the claim. Pods that run are not touched.", []string{create(i.Volume), create(i.Claim)}},
