@@ -2,7 +2,9 @@ package lvm
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -78,7 +80,7 @@ func put(target *flex.Target, v lvm.Volume, kind string, flags mount.Flags) erro
 	// Read-only by its mount: another pod's may be writable, and there is one
 	// filesystem for all.
 	src, err := mount.Filesystem(kind, v.Path, false, nil)
-	if flags.ReadOnly && errno.ReadOnly(err) { // the volume itself is
+	if flags.ReadOnly && (errno.ReadOnly(err) || errors.Is(err, fs.ErrPermission)) { // the volume itself is
 		src, err = mount.Filesystem(kind, v.Path, true, nil)
 	}
 	if err != nil {
