@@ -8,9 +8,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // The keys that the kubelet adds to the options of a manifest.
@@ -151,4 +154,16 @@ func (o Options) Pick(names ...string) ([]string, error) {
 		out[at] = o.Values[key]
 	}
 	return out, nil
+}
+
+// Size reads the option size, as Kubernetes writes sizes, and gives it in bytes.
+func Size(text string) (int64, error) {
+	q, err := resource.ParseQuantity(text)
+	if err != nil || q.Sign() <= 0 {
+		return 0, fmt.Errorf("option size: %q is not a size such as 10Gi", text)
+	}
+	if q.CmpInt64(math.MaxInt64) >= 0 {
+		return 0, fmt.Errorf("option size: %q is too large", text)
+	}
+	return q.Value(), nil
 }

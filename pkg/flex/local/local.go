@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/klog/v2"
 
 	"github.com/hostvol/hostvol/pkg/flex"
@@ -108,22 +107,9 @@ func wanted(o flex.Options) (daemon.Mount, error) {
 	case m.Path != "" && (!filepath.IsAbs(m.Path) || filepath.Clean(m.Path) != m.Path || strings.ContainsRune(m.Path, 0)):
 		return m, fmt.Errorf("option path: %q is not an absolute, clean path", m.Path)
 	case size != "":
-		if m.Bytes, err = bytesOf(size); err != nil {
+		if m.Bytes, err = flex.Size(size); err != nil {
 			return m, err
 		}
 	}
 	return m, nil
-}
-
-// bytesOf reads a size as Kubernetes writes it.
-func bytesOf(size string) (int64, error) {
-	q, err := resource.ParseQuantity(size)
-	if err != nil || q.Sign() <= 0 {
-		return 0, fmt.Errorf("option size: %q is not a size such as 10Gi", size)
-	}
-	bytes := q.Value()
-	if bytes <= 0 || q.CmpInt64(bytes) != 0 && bytes == 1<<63-1 {
-		return 0, fmt.Errorf("option size: %q is too large", size)
-	}
-	return bytes, nil
 }

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/klog/v2"
 
 	"github.com/hostvol/hostvol/pkg/flex"
@@ -62,13 +61,9 @@ func (b Backend) read(o flex.Options) (request, error) {
 		return r, fmt.Errorf("fsType %q is none of %s", r.fstype, strings.Join(filesystem.Kinds(), ", "))
 	}
 	if size := picked[2]; size != "" {
-		q, err := resource.ParseQuantity(size)
-		if err != nil || q.Sign() <= 0 {
-			return r, fmt.Errorf("option size: %q is not a size such as 10Gi", size)
-		}
-		r.bytes = q.Value()
+		r.bytes, err = flex.Size(size)
 	}
-	return r, nil
+	return r, err
 }
 
 // ready finds the volume, or makes it, and sees to its device.
