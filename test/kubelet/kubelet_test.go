@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -132,20 +133,20 @@ func TestUpgrade(t *testing.T) {
 
 	done := make(chan struct{})
 	var installs sync.WaitGroup
+	var rounds atomic.Int64
 	installs.Go(func() {
 		defer close(done)
-		for i := range 40 {
+		for i := 0; i < 40 || rounds.Load() < 20; i++ {
 			n.install([]string{second, first}[i%2])
 		}
 	})
-	rounds := 0
-	for ended := false; !ended; rounds++ {
+	for ended := false; !ended; rounds.Add(1) {
 		select {
 		case <-done:
 			ended = true
 		default:
 		}
-		p := pod(strconv.Itoa(rounds))
+		p := pod(strconv.FormatInt(rounds.Load(), 10))
 		plugin, err := n.manager.FindPluginBySpec(spec) // probes
 		must(t, err)
 		m, err := plugin.NewMounter(spec, p)
@@ -154,10 +155,7 @@ func TestUpgrade(t *testing.T) {
 		must(t, n.unmounter("hostvol/local", "data", p).TearDown())
 	}
 	installs.Wait()
-	t.Logf("%d volumes were mounted and unmounted under 40 upgrades", rounds)
-	if rounds < 20 {
-		t.Errorf("only %d", rounds)
-	}
+	t.Logf("%d volumes were mounted and unmounted under at least 40 upgrades", rounds.Load())
 }
 
 // Attachable mode: the kubelet asks for it when init says so. Its volumes need LVM, which this machine's kernel lacks:
