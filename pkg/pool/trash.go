@@ -25,6 +25,10 @@ type TrashEntry struct {
 	busy bool
 }
 
+// Purging tells that it is being purged now: it may be off the disk already, while
+// its quota is still being removed.
+func (e TrashEntry) Purging() bool { return e.busy }
+
 // Discard moves a volume to the trash: two renames' worth of work, whatever it
 // holds. After nil it is durably gone from volumes/.
 func (p *Pool) Discard(id string) error { return p.discard(&p.volumes, id, false) }

@@ -145,7 +145,7 @@ func compareIndex(p *pool.Pool, c pool.Content) []Fault {
 	for _, e := range p.Trash() {
 		sizes += e.Record.Booked()
 		known[e.Name] = true
-		if _, ok := c.Trash[e.Name]; !ok {
+		if _, ok := c.Trash[e.Name]; !ok && !e.Purging() {
 			bad(e.Name, FaultIndex, "the daemon knows the trash entry, the disk does not")
 		}
 	}
