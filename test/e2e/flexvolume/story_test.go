@@ -2,11 +2,13 @@ package flexvolume
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hostvol/hostvol/test/e2e/cluster"
 )
@@ -197,4 +199,29 @@ func gone(t *testing.T, node string) {
 	cluster.Eventually(t, 2*time.Minute, "driver gone from "+node, func(context.Context) string {
 		return onNode(t, node, "ls -A /var/lib/kubelet/volumeplugins")
 	})
+}
+
+// What the stories have made nobody else deletes: an administrator does.
+func TestVolumesAreDeletedByHand(t *testing.T) {
+	s := cluster.Begin(t, c)
+	list, err := s.Kube.CoreV1().PersistentVolumes().List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	deleted := 0
+	for _, node := range cluster.Nodes() {
+		for _, line := range strings.Split(s.Hostvol(node, "volumes"), "\n")[1:] {
+			id, _, _ := strings.Cut(line, " ")
+			if id == "" || slices.ContainsFunc(list.Items, func(pv corev1.PersistentVolume) bool { return pv.Name == id }) {
+				continue
+			}
+			if out := s.Hostvol(node, "delete", id); !strings.Contains(out, "is deleted") {
+				t.Errorf("%s on %s: %s", id, node, out)
+			}
+			deleted++
+		}
+	}
+	if deleted == 0 {
+		t.Error("the stories have left nothing to delete")
+	}
 }
