@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Request is what a part of the driver asked of the apiserver.
@@ -17,11 +18,18 @@ type Request struct {
 	Verb, Group, Resource, Subresource, Namespace, Name string
 	// Part is the sidecar, as its user agent has it.
 	Part string
-	// Code is the answer's, as of HTTP.
-	Code int
-	// line is where it stands in the log.
-	line int
+	// Code is the answer's, as of HTTP; Reason is why the apiserver allowed or
+	// refused it, in its own words.
+	Code   int
+	Reason string
+	// At is when it came.
+	At time.Time
+	// Form is the form of the driver that was installed then, or NoForm.
+	Form string
 }
+
+// NoForm stands for the times in which nothing is to be learned from a refusal.
+const NoForm = "none"
 
 // Right is the request as a rule of RBAC names it.
 func (r Request) Right() string {
@@ -43,7 +51,7 @@ func Requests() ([]Request, error) {
 		return nil, err
 	}
 	defer file.Close()
-	_, first, err := forms()
+	forms, first, err := forms()
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +72,8 @@ func Requests() ([]Request, error) {
 			Stage, Verb, UserAgent string
 			ObjectRef              struct{ APIGroup, Resource, Subresource, Namespace, Name string }
 			ResponseStatus         struct{ Code int }
+			Annotations            map[string]string
+			At                     time.Time `json:"requestReceivedTimestamp"`
 		}
 		if err := json.Unmarshal(text, &e); err != nil {
 			return nil, fmt.Errorf("audit log: %w", err)
@@ -73,9 +83,13 @@ func Requests() ([]Request, error) {
 			continue
 		}
 		part, _, _ := strings.Cut(e.UserAgent, "/")
+		form := last(forms)
+		if line < len(forms) {
+			form = forms[line]
+		}
 		all = append(all, Request{
 			Verb: e.Verb, Group: e.ObjectRef.APIGroup, Resource: e.ObjectRef.Resource, Subresource: e.ObjectRef.Subresource,
-			Namespace: e.ObjectRef.Namespace, Name: e.ObjectRef.Name, Part: part, Code: e.ResponseStatus.Code, line: line,
+			Namespace: e.ObjectRef.Namespace, Name: e.ObjectRef.Name, Part: part, Code: e.ResponseStatus.Code, Reason: e.Annotations["authorization.k8s.io/reason"], At: e.At, Form: form,
 		})
 	}
 }
@@ -86,7 +100,9 @@ func auditLog() string { return filepath.Join(filepath.Dir(os.Getenv("KUBECONFIG
 // audit log on.
 func formsFile() string { return auditLog() + ".forms" }
 
-// NoteForm is called before a form of the driver is installed.
+// NoteForm is called before a form of the driver is installed, and with NoForm
+// before the apiserver is stopped: in its first moments it has not read its
+// roles yet, and refuses whatever a part asks.
 func NoteForm(form string) error {
 	log, err := os.ReadFile(auditLog())
 	if err != nil {
@@ -130,17 +146,9 @@ func RequestsOf(form string) ([]Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	names, _, err := forms()
-	if err != nil {
-		return nil, err
-	}
 	var of []Request
 	for _, r := range all {
-		name := last(names)
-		if r.line < len(names) {
-			name = names[r.line]
-		}
-		if name == form {
+		if r.Form == form {
 			of = append(of, r)
 		}
 	}

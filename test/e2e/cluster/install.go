@@ -81,9 +81,11 @@ func removeOther(kustomization string) error {
 	return Uninstall()
 }
 
-// Uninstall removes the driver with all its objects.
+// Uninstall removes the driver with all its objects. Its pods go first, and
+// wholly: a part that still works must not find its rights gone.
 func Uninstall() error {
 	for _, args := range [][]string{
+		{"-n", System, "delete", "daemonset,statefulset", "-l", "app.kubernetes.io/name=hostvol", "--cascade=foreground", "--timeout=120s"},
 		{"delete", "csidriver,clusterrole,clusterrolebinding,storageclass", "-l", "app.kubernetes.io/name=hostvol"},
 		{"delete", "namespace", System, "--ignore-not-found"},
 	} {

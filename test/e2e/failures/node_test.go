@@ -146,6 +146,7 @@ func TestAPIServerAway(t *testing.T) {
 	w := startWriter(s, "writer")
 	w.undisturbed(func() {
 		s.Claim("asked-before", "8Mi", cluster.SelectedNode("n1"))
+		noteForm(t, cluster.NoForm)
 		control(t, "stop")
 		t.Cleanup(func() { // refused if it runs, as it does unless the test ended early
 			_, _ = cluster.Run("hack/cluster/control-plane.sh", "start", "kube-apiserver")
@@ -153,11 +154,13 @@ func TestAPIServerAway(t *testing.T) {
 		time.Sleep(time.Minute)
 		control(t, "start")
 		cluster.Eventually(t, 2*time.Minute, "apiserver", func(ctx context.Context) string {
-			if _, err := s.Kube.CoreV1().Namespaces().Get(ctx, s.Namespace, metav1.GetOptions{}); err != nil {
-				return err.Error()
+			// It says so when it has read its roles, too.
+			if out, err := s.Kube.CoreV1().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx); err != nil {
+				return err.Error() + ": " + string(out)
 			}
 			return ""
 		})
+		noteForm(t, "distributed")
 		s.Bound("asked-before", 3*time.Minute)
 		s.Claim("asked-after", "8Mi")
 		s.Pod("late", "asked-after")
@@ -166,6 +169,13 @@ func TestAPIServerAway(t *testing.T) {
 		s.Capacity("asked-after", "16Mi", 3*time.Minute)
 	})
 	twins(t, s)
+}
+
+func noteForm(t *testing.T, form string) {
+	t.Helper()
+	if err := cluster.NoteForm(form); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func control(t *testing.T, verb string) {

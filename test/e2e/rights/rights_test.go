@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -24,14 +25,15 @@ func TestNothingWasRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused := map[string]int{}
+	refused := map[string][]cluster.Request{}
 	for _, r := range requests {
-		if r.Code == 401 || r.Code == 403 {
-			refused[fmt.Sprintf("%s may not %s (%s)", r.Part, r.Right(), r.Namespace)]++
+		if (r.Code == 401 || r.Code == 403) && r.Form != cluster.NoForm {
+			what := fmt.Sprintf("%s: %s may not %s (%s)", r.Form, r.Part, r.Right(), r.Namespace)
+			refused[what] = append(refused[what], r)
 		}
 	}
-	for what, n := range refused {
-		t.Errorf("%d times: %s", n, what)
+	for what, those := range refused {
+		t.Errorf("%s: %d times, first at %s: %d %s", what, len(those), those[0].At.Format(time.RFC3339Nano), those[0].Code, those[0].Reason)
 	}
 	if len(requests) < 100 {
 		t.Errorf("only %d requests: run this after the other tests", len(requests))
