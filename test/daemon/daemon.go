@@ -120,6 +120,17 @@ func (d *Daemon) Kill() error {
 	return nil
 }
 
+// Ended waits until the daemon has ended by itself, closes the connection, and tells how it ended: nil for status 0.
+func (d *Daemon) Ended(within time.Duration) error {
+	defer d.conn.Close()
+	select {
+	case <-d.process.done:
+		return d.process.result()
+	case <-time.After(within):
+		return fmt.Errorf("the daemon has not ended within %s", within)
+	}
+}
+
 // Stop asks the daemon to end with SIGTERM, waits, and closes the connection. The error says when it did not end
 // in time or with a status other than 0, which includes a data race found in a binary built with -race.
 func (d *Daemon) Stop() error {

@@ -1,7 +1,10 @@
 package integration
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,12 +22,15 @@ func registered(t *testing.T) (*node, registration.RegistrationClient, string) {
 	registry := filepath.Join(n.dir, "kubelet/plugins_registry")
 	must(t, os.MkdirAll(registry, 0o755))
 	n.start("--pool", "default="+n.pool, "--registration-path", registry)
-	sockets, err := os.ReadDir(registry)
-	must(t, err)
-	if len(sockets) != 1 || sockets[0].Name() != "hostvol.csi.io-reg.sock" {
-		t.Fatalf("%v", sockets)
-	}
-	path := filepath.Join(registry, sockets[0].Name())
+	// The CSI socket answers a moment before this one is there.
+	eventually(t, waitPurge, func() string {
+		sockets, err := os.ReadDir(registry)
+		if err != nil || len(sockets) != 1 || sockets[0].Name() != "hostvol.csi.io-reg.sock" {
+			return fmt.Sprintf("%v %v", sockets, err)
+		}
+		return ""
+	})
+	path := filepath.Join(registry, "hostvol.csi.io-reg.sock")
 	conn, err := grpc.NewClient("unix://"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	must(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
@@ -57,13 +63,12 @@ func TestTheKubeletRefuses(t *testing.T) {
 	must(t, err)
 	d := n.daemon
 	n.daemon = nil
-	eventually(t, waitPurge, func() string {
-		if !strings.Contains(d.Log(), "no such driver wanted") {
-			return "the daemon has not ended"
-		}
-		return ""
-	})
-	if err := d.Stop(); err != nil {
-		t.Error(err)
+	exit := (*exec.ExitError)(nil)
+	if err := d.Ended(waitPurge); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Errorf("it ended with %v", err)
+		must(t, d.Stop())
+	}
+	if !strings.Contains(d.Log(), "no such driver wanted") {
+		t.Errorf("it does not say why: %s", d.Log())
 	}
 }
