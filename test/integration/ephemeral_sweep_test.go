@@ -206,6 +206,7 @@ func (n *node) changeRecord(t *testing.T, p pod, old, changed string) {
 
 // The kubelet's directory is mounted over under the daemon, which then sees an old one.
 func TestNothingIsSweptWhenTheKubeletsDirectoryIsCovered(t *testing.T) {
+	t.Parallel()
 	n := serve(t, "-v=4")
 	p := n.dear("web")
 	n.podOf("another")
