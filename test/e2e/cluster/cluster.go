@@ -99,6 +99,9 @@ func Node(t testing.TB, args ...string) string {
 	return out
 }
 
+// worthTelling is how long a wait takes that the log tells of.
+const worthTelling = 10 * time.Second
+
 // Eventually polls until check gives "", which it must within the time given;
 // otherwise check tells what is missing still.
 func Eventually(t testing.TB, within time.Duration, what string, check func(ctx context.Context) string) time.Duration {
@@ -110,7 +113,11 @@ func Eventually(t testing.TB, within time.Duration, what string, check func(ctx 
 		missing := check(ctx)
 		switch {
 		case missing == "":
-			return time.Since(start)
+			took := time.Since(start)
+			if took > worthTelling {
+				t.Logf("%s: after %.0f s", what, took.Seconds())
+			}
+			return took
 		case ctx.Err() == nil:
 			last = missing
 		case errors.Is(ctx.Err(), context.Canceled):
