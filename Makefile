@@ -30,7 +30,7 @@ demo: root setup-demo build ## walk through a volume's life on a scratch pool, i
 
 test: root setup-test build build-race ## unit, sanity, integration and crash tests on real mounts (root)
 	$(PRIVATE) env $(RACE_BINARY) go test -race -count=1 -timeout 15m ./pkg/... ./cmd/...
-	$(RACE_BINARY) go test -race -count=1 -timeout 20m -p 1 -parallel 4 $(SANDBOX) $(SYSTEM_TESTS)
+	$(RACE_BINARY) go test -race -count=1 -timeout 20m -p 2 $(SANDBOX) $(SYSTEM_TESTS)
 	$(RACE_BINARY) go -C test/kubelet test -count=1 -timeout 10m $(SANDBOX) ./...
 
 crash: root setup-test build-race ## the long crash test; HOSTVOL_CRASH_SECONDS sets its length, default 600 (root)
