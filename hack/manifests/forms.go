@@ -43,6 +43,14 @@ var forms = []form{
 		values:  values{"snapshots": off, "selinux": values{"enabled": true}, "flexVolume": values{"enabled": true, "remove": true}},
 	},
 	{
+		name:    "distributed/core with directories for static and for FlexVolume volumes",
+		overlay: rootsOverlay,
+		values: values{
+			"snapshots": off, "config": values{"staticRoots": []any{"/srv/static", "/srv/both"}},
+			"flexVolume": values{"enabled": true, "pools": []any{}, "roots": []any{"/srv/both", "/srv/old"}},
+		},
+	},
+	{
 		name:    "distributed with inline volumes and SELinux",
 		overlay: "resources: [../../distributed]\ncomponents: [../../components/inline, ../../components/selinux]\n",
 		values:  values{"inline": values{"enabled": true}, "selinux": values{"enabled": true}},
@@ -54,3 +62,34 @@ var forms = []form{
 		values:   values{"mode": "single", "snapshots": off, "inline": values{"enabled": true}, "kubeletDir": "/data/kubelet"},
 	},
 }
+
+const rootsOverlay = `resources: [../../distributed/core, ../../../flexvolume]
+configMapGenerator:
+- name: hostvol-config
+  namespace: hostvol-system
+  behavior: replace
+  literals:
+  - |
+    config.yaml=
+    pools: [{name: default, path: /var/lib/hostvol, create: true}]
+    staticRoots: [/srv/static, /srv/both]
+    flex: {pools: [], roots: [/srv/both, /srv/old]}
+patches:
+- patch: |-
+    apiVersion: apps/v1
+    kind: DaemonSet
+    metadata: {name: hostvol, namespace: hostvol-system}
+    spec:
+      template:
+        spec:
+          containers:
+          - name: hostvol
+            volumeMounts:
+            - {name: static-0, mountPath: /srv/static, mountPropagation: HostToContainer}
+            - {name: static-1, mountPath: /srv/both, mountPropagation: HostToContainer}
+            - {name: static-2, mountPath: /srv/old, mountPropagation: HostToContainer}
+          volumes:
+          - {name: static-0, hostPath: {path: /srv/static, type: DirectoryOrCreate}}
+          - {name: static-1, hostPath: {path: /srv/both, type: DirectoryOrCreate}}
+          - {name: static-2, hostPath: {path: /srv/old, type: DirectoryOrCreate}}
+`

@@ -32,6 +32,7 @@ func TestFaultsAreFound(t *testing.T) {
 		"a forgotten flex directory":   {"deploy/flexvolume/components/kubelet-dir/kustomization.yaml", "hostvol.csi.io/flexvolume=remove", "a=b", "/data/kubelet"},
 		"flex of the chart differs":    {"deploy/helm/hostvol/templates/flexvolume.yaml", "minReadySeconds: 5", "minReadySeconds: 6", "minReadySeconds"},
 		"flex pools of the chart":      {"deploy/helm/hostvol/values.yaml", "pools: [default]", "pools: []", "flex"},
+		"flex directories unmounted":   {"deploy/helm/hostvol/templates/_helpers.tpl", "concat $paths", "concat", "static-"},
 		"a class that binds too early": {"deploy/helm/hostvol/templates/common.yaml", "WaitForFirstConsumer", "Immediate", "volumeBindingMode"},
 	} {
 		t.Run(name, func(t *testing.T) {

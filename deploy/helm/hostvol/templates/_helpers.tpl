@@ -15,9 +15,22 @@ app.kubernetes.io/component: driver
 {{- define "hostvol.config" -}}
 {{- $config := merge (dict "pools" .Values.pools) .Values.config }}
 {{- if and .Values.flexVolume.enabled (has "local" .Values.flexVolume.drivers) }}
-{{- $_ := set $config "flex" (dict "pools" .Values.flexVolume.pools) }}
+{{- $flex := dict "pools" .Values.flexVolume.pools }}
+{{- if .Values.flexVolume.roots }}
+{{- $_ := set $flex "roots" .Values.flexVolume.roots }}
+{{- end }}
+{{- $_ := set $config "flex" $flex }}
 {{- end }}
 {{- toYaml $config }}
+{{- end }}
+
+{{/* What is mounted into the driver's container besides the pools, as JSON: {"paths": […]}. */}}
+{{- define "hostvol.roots" -}}
+{{- $paths := .Values.config.staticRoots | default list }}
+{{- if and .Values.flexVolume.enabled (has "local" .Values.flexVolume.drivers) }}
+{{- $paths = concat $paths (.Values.flexVolume.roots | default list) | uniq }}
+{{- end }}
+{{- dict "paths" $paths | toJson }}
 {{- end }}
 
 {{/* A sidecar runs as root, since the sockets are for root only; with nothing that makes root mighty. */}}
