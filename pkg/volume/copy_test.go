@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -73,7 +74,9 @@ func TestAMissedErrorIsToldOnce(t *testing.T) {
 	}
 }
 
-func TestACopyIsAbandoned(t *testing.T) {
+func TestACopyIsAbandoned(t *testing.T) { synctest.Test(t, abandoned) }
+
+func abandoned(t *testing.T) {
 	c := newCopies(100 * time.Millisecond)
 	began(t, c, "volume kept", "volume b")
 	began(t, c, "volume lost", "volume b")

@@ -233,7 +233,7 @@ func must(t testing.TB, errs ...error) {
 // until waits for something that happens soon.
 func (n *node) until(what string, is func() bool) {
 	n.Helper()
-	for end := time.Now().Add(15 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			n.Fatalf("waited too long: %s", what)
 		}
