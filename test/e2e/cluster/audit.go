@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,22 +50,19 @@ func Requests() ([]Request, error) {
 		return nil, err
 	}
 	defer file.Close()
-	forms, first, err := forms()
+	forms, err := forms()
 	if err != nil {
 		return nil, err
 	}
 	var all []Request
 	lines := bufio.NewReader(file)
-	for line := 0; ; line++ {
+	for {
 		text, err := lines.ReadBytes('\n')
 		if err == io.EOF {
 			return all, nil // what has no end is being written
 		}
 		if err != nil {
 			return nil, err
-		}
-		if line < first {
-			continue
 		}
 		var e struct {
 			Stage, Verb, UserAgent string
@@ -82,62 +78,69 @@ func Requests() ([]Request, error) {
 		if e.ObjectRef.Resource == "" || (e.Stage != "ResponseComplete" && e.Stage != "ResponseStarted") || (e.Verb == "watch") != (e.Stage == "ResponseStarted") {
 			continue
 		}
-		part, _, _ := strings.Cut(e.UserAgent, "/")
-		form := last(forms)
-		if line < len(forms) {
-			form = forms[line]
+		form := formAt(forms, e.At)
+		if form == "" {
+			continue
 		}
+		part, _, _ := strings.Cut(e.UserAgent, "/")
 		all = append(all, Request{
 			Verb: e.Verb, Group: e.ObjectRef.APIGroup, Resource: e.ObjectRef.Resource, Subresource: e.ObjectRef.Subresource,
-			Namespace: e.ObjectRef.Namespace, Name: e.ObjectRef.Name, Part: part, Code: e.ResponseStatus.Code, Reason: e.Annotations["authorization.k8s.io/reason"], At: e.At, Form: form,
+			Namespace: e.ObjectRef.Namespace, Name: e.ObjectRef.Name, Part: part, Code: e.ResponseStatus.Code,
+			Reason: e.Annotations["authorization.k8s.io/reason"], At: e.At, Form: form,
 		})
 	}
 }
 
 func auditLog() string { return filepath.Join(filepath.Dir(os.Getenv("KUBECONFIG")), "audit.log") }
 
-// formsFile tells which form of the driver was installed from which line of the
-// audit log on.
+// formsFile tells which form of the driver was installed from when on: a line with
+// a time, as of RFC 3339, and a form for each.
 func formsFile() string { return auditLog() + ".forms" }
 
 // NoteForm is called before a form of the driver is installed, and with NoForm
 // before the apiserver is stopped: in its first moments it has not read its
 // roles yet, and refuses whatever a part asks.
 func NoteForm(form string) error {
-	log, err := os.ReadFile(auditLog())
-	if err != nil {
-		return err
-	}
 	file, err := os.OpenFile(formsFile(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(file, bytes.Count(log, []byte("\n")), form)
+	_, err = fmt.Fprintln(file, time.Now().UTC().Format(time.RFC3339Nano), form)
 	return errors.Join(err, file.Close())
 }
 
-// forms tells for each line of the audit log, up to the last note, which form
-// was installed; first is the line of the first note.
-func forms() (of []string, first int, err error) {
+// noted is a form from a time on.
+type noted struct {
+	from time.Time
+	form string
+}
+
+func forms() ([]noted, error) {
 	notes, err := os.ReadFile(formsFile())
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	for i, note := range strings.Split(strings.TrimSpace(string(notes)), "\n") {
-		var from int
-		var name string
-		if _, err := fmt.Sscan(note, &from, &name); err != nil {
-			return nil, 0, fmt.Errorf("%s: %q: %w", formsFile(), note, err)
+	var all []noted
+	for note := range strings.Lines(string(notes)) {
+		at, form, _ := strings.Cut(strings.TrimSpace(note), " ")
+		from, err := time.Parse(time.RFC3339Nano, at)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", formsFile(), err)
 		}
-		if i == 0 {
-			first = from
-		}
-		for len(of) < from {
-			of = append(of, last(of))
-		}
-		of = append(of[:from], name)
+		all = append(all, noted{from, form})
 	}
-	return of, first, nil
+	return all, nil
+}
+
+// formAt is the form at a time, "" before the first.
+func formAt(all []noted, at time.Time) (form string) {
+	for _, n := range all {
+		if n.from.After(at) {
+			break
+		}
+		form = n.form
+	}
+	return form
 }
 
 // RequestsOf are those made while that form of the driver was installed.
@@ -153,11 +156,4 @@ func RequestsOf(form string) ([]Request, error) {
 		}
 	}
 	return of, nil
-}
-
-func last(s []string) string {
-	if len(s) == 0 {
-		return ""
-	}
-	return s[len(s)-1]
 }
