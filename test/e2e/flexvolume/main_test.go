@@ -4,10 +4,12 @@
 package flexvolume
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -75,6 +77,23 @@ func onNode(t testing.TB, node, script string) string {
 	t.Helper()
 	return cluster.Node(t, "exec", node, "sh", "-c", script)
 }
+
+// becomes waits until a script on a node prints what is wanted: a pod that is
+// ready has begun to install, and is done a moment later.
+func becomes(t testing.TB, node, script string, wanted func(out string) bool) string {
+	t.Helper()
+	out := ""
+	cluster.Eventually(t, time.Minute, node+": "+script, func(context.Context) string {
+		if out = onNode(t, node, script); !wanted(out) {
+			return out
+		}
+		return ""
+	})
+	return out
+}
+
+// installed is what the driver's directory has then, and nothing else.
+func installed(files string) bool { return files == ".hostvol-flex.json\nlocal" }
 
 // mountOf is the line of a node's mount table with the volume of a pod; its first
 // field is another for each mount.
