@@ -72,12 +72,15 @@ detach_loops() {
 			read -r device of _ <<<"$device"
 			[ "$of" = "$disk" ] || continue
 			number=$(stat -c %i "$device")
-			while read -r lock; do losetup -d "$lock"; done \
+			while read -r lock; do let_go "$lock"; done \
 				< <(printf '%s\n' "${all[@]}" | awk -v of="$(stat -c %Hd:%Ld "$device")" -v number="$number" '$2 == of && $3 == number { print $1 }')
-			losetup -d "$device"
+			let_go "$device"
 		done
 	done <"$run/$1/devices"
 }
+
+# let_go DEVICE: one that the kernel has let go of meanwhile is as good.
+let_go() { losetup -d "$1" 2>/dev/null || ! losetup "$1" >/dev/null 2>&1 || fail "$1 cannot be detached"; }
 
 # remove_cgroups NODE: they outlive the processes.
 remove_cgroups() {

@@ -8,7 +8,7 @@
 #   flex   the FlexVolume drivers nfs, cifs and lvm, test/flex
 #   power  power cuts under ext4, XFS and btrfs, test/power; its variables are passed on
 #
-# HOSTVOL_VM_RUN is a pattern of tests (-test.run), HOSTVOL_VM_SECONDS the limit for all of it (default 1800).
+# HOSTVOL_VM_RUN is a pattern of tests (-test.run), HOSTVOL_VM_SECONDS the limit for all of it (default 3600).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
@@ -50,4 +50,4 @@ for name in HOSTVOL_VM_RUN HOSTVOL_POWER_CUTS HOSTVOL_POWER_OPERATIONS HOSTVOL_P
 	[ -z "${!name:-}" ] || settings+=("$name=${!name}")
 done
 echo "vm: booting a machine that is slow, since nothing accelerates it"
-"$here/run.sh" -t "${HOSTVOL_VM_SECONDS:-1800}" -m 3072 -d 32G -d 8G "${files[@]}" env "${settings[@]}" ./inside.sh "$@"
+"$here/run.sh" -t "${HOSTVOL_VM_SECONDS:-3600}" -m 3072 -d 32G -d 8G "${files[@]}" env "${settings[@]}" ./inside.sh "$@"
