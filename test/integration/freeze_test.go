@@ -77,16 +77,17 @@ func (s *scribe) end(t *testing.T) {
 	select {
 	case err := <-s.ended:
 		must(t, err)
-	case <-time.After(10 * time.Second):
+	case <-time.After(waitPurge):
 		t.Fatal("the writer hangs")
 	}
 }
 
-// goesOn fails unless something is written in that time.
-func (s *scribe) goesOn(t *testing.T, within time.Duration) {
+// goesOn fails unless something is written soon. That is enough to tell a thaw that was made from the end of the
+// minute for which some tests let a volume be frozen.
+func (s *scribe) goesOn(t *testing.T) {
 	t.Helper()
 	begin := s.count.Load()
-	eventually(t, within, func() string {
+	eventually(t, waitPurge, func() string {
 		if s.count.Load() > begin+1 {
 			return ""
 		}
@@ -171,14 +172,14 @@ func TestFreezeAndAKill(t *testing.T) {
 	n.cutting("snap")
 	must(t, n.daemon.Kill())
 	n.daemon = nil
-	s.goesOn(t, 2*time.Second)
+	s.goesOn(t)
 	n.start()
 	if n.noted("vol") || len(n.staged()) > 0 {
 		t.Errorf("after the next start it is noted: %t, and staging has %v", n.noted("vol"), n.staged())
 	}
-	s.goesOn(t, 2*time.Second)
+	s.goesOn(t)
 	done(t, func() error { _, err := n.cut("snap", "vol"); return err })
-	s.goesOn(t, 2*time.Second)
+	s.goesOn(t)
 	s.end(t)
 	must(t, n.unpublish("vol", target))
 }
@@ -200,7 +201,7 @@ func TestFreezeAndAKillOfTheGuard(t *testing.T) {
 		t.Error("nothing tells the next start of it")
 	}
 	n.start()
-	s.goesOn(t, 2*time.Second)
+	s.goesOn(t)
 	if n.noted("vol") || len(n.staged()) > 0 {
 		t.Errorf("after the next start it is noted: %t, and staging has %v", n.noted("vol"), n.staged())
 	}
@@ -219,7 +220,7 @@ func TestFreezeForTooLong(t *testing.T) {
 	for range 2 {
 		_, err := n.cut("snap", "vol")
 		want(t, err, codes.FailedPrecondition, "freezeFor", "unpublish")
-		s.goesOn(t, 2*time.Second)
+		s.goesOn(t)
 		if n.noted("vol") || len(n.staged()) > 0 {
 			t.Errorf("after it was given up it is noted: %t, and staging has %v", n.noted("vol"), n.staged())
 		}
@@ -232,7 +233,7 @@ func TestFreezeForTooLong(t *testing.T) {
 	}
 	_, err := n.create("clone", with("engine", "image"), as(formatted("ext4")), fromVolume("vol"), bytes(640*mib))
 	want(t, err, codes.FailedPrecondition, "freezeFor")
-	s.goesOn(t, 2*time.Second)
+	s.goesOn(t)
 	s.end(t)
 	must(t, n.unpublish("vol", target))
 	done(t, func() error { _, err := n.cut("snap", "vol"); return err })
@@ -281,7 +282,7 @@ func TestFreezeAndAWriteThatDoesNotEnd(t *testing.T) {
 	release()
 	must(t, <-spliced)
 	s := scribble(t, target)
-	s.goesOn(t, 5*time.Second)
+	s.goesOn(t)
 	s.end(t)
 	must(t, n.unpublish("vol", target))
 	done(t, func() error { _, err := n.cut("snap", "vol"); return err })
