@@ -144,7 +144,7 @@ func (n *node) stop() {
 
 func (n *node) restart() {
 	n.t.Helper()
-	must(n.t, n.daemon.Restart(n.ctx()))
+	must(n.t, n.daemon.Restart(n.t.Context()))
 }
 
 // ctx bounds one call: a hostile request may make a driver hang.
@@ -243,6 +243,8 @@ func tail(text string) string {
 // How long things may take that are done in the background, on a slow machine.
 const (
 	waitPurge = 20 * time.Second
+	// waitCopy is for a copy that outlives the call that began it.
+	waitCopy = 2 * time.Minute
 	// waitRetry is the interval in which pools are tried again, 30 s, and some.
 	waitRetry = 45 * time.Second
 )
