@@ -85,12 +85,14 @@ func (n *node) filesystem(kind string, sizeMiB int) string {
 	must(n.t, err)
 	mountpoint, cleanup, err := daemon.LoopFS(dir, kind, sizeMiB)
 	must(n.t, err)
-	n.t.Cleanup(func() {
-		unmountBelow(n.t, filepath.Join(n.dir, "kubelet"))
-		detachOn(n.t, mountpoint)
+	n.t.Cleanup(func() { // the second, also when the first fails
 		if err := cleanup(); err != nil && !n.t.Failed() {
 			n.t.Error(err)
 		}
+	})
+	n.t.Cleanup(func() {
+		unmountBelow(n.t, filepath.Join(n.dir, "kubelet"))
+		detachOn(n.t, mountpoint)
 	})
 	return mountpoint
 }
