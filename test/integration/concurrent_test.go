@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -169,7 +170,12 @@ func TestAllCallsAtOnce(t *testing.T) {
 // empty waits until nothing is in the pool, and nothing is promised.
 func (n *node) empty() {
 	n.t.Helper()
-	eventually(n.t, waitPurge, func() string {
+	n.emptyWithin(waitPurge)
+}
+
+func (n *node) emptyWithin(within time.Duration) {
+	n.t.Helper()
+	eventually(n.t, within, func() string {
 		p := n.poolState("default")
 		if p.Volumes+p.TrashEntries+p.Quarantined > 0 || p.ReservedBytes+p.TrashBytes > 0 {
 			return fmt.Sprintf("the pool is not empty: %+v", p)

@@ -84,15 +84,36 @@ func detachOn(t *testing.T, pool string) {
 		for _, path := range images {
 			f, err := os.Open(path)
 			must(t, err)
-			if lingering, err := loop.Detach(f, loop.Device{Number: b.Number}); lingering || err != nil {
+			if _, err := loop.Detach(f, loop.Device{Number: b.Number}); err != nil {
 				t.Errorf("loop%d of %s: %v", b.Number, path, err)
 			}
 			f.Close()
 		}
 	}
-	if left := attachedOn(t, pool); len(left) > 0 {
-		t.Errorf("devices are left: %v", left)
-	}
+	noneLeft(t, pool)
+}
+
+// noneLeft waits until no device is attached to anything on the filesystem of a pool. Whoever looks for devices, as
+// other tests do, has each one of the machine open for a moment, which keeps one that is taken off.
+func noneLeft(t *testing.T, pool string) {
+	t.Helper()
+	eventually(t, waitPurge, func() string {
+		if left := attachedOn(t, pool); len(left) > 0 {
+			return fmt.Sprintf("devices are left: %v", left)
+		}
+		return ""
+	})
+}
+
+// detached waits until the image of a volume is attached to nothing; see noneLeft.
+func (n *node) detached(id, when string) {
+	n.t.Helper()
+	eventually(n.t, waitPurge, func() string {
+		if d := n.devices(id); len(d) > 0 {
+			return fmt.Sprintf("%s: %s is attached: %v", when, id, d)
+		}
+		return ""
+	})
 }
 
 func imageSize(fs string) int64 {
@@ -119,9 +140,7 @@ func TestAFilesystemOfItsOwn(t *testing.T) {
 		use := formatted(fs)
 		image := with("engine", "image", "mode", "0750", "uid", "1000", "gid", "2000")
 		n.volume("vol", image, as(use), bytes(imageSize(fs)))
-		if d := n.devices("vol"); len(d) > 0 {
-			t.Errorf("attached after it was made: %v", d)
-		}
+		n.detached("vol", "after it was made")
 		n.volume("vol", image, as(use), bytes(imageSize(fs))) // a repeat
 		_, err := n.create("vol", with("engine", "image"), as(manyRaw()), bytes(imageSize(fs)))
 		want(t, err, codes.AlreadyExists)
@@ -158,20 +177,16 @@ func TestAFilesystemOfItsOwn(t *testing.T) {
 		want(t, n.remove("vol"), codes.FailedPrecondition)
 		n.restart()
 		must(t, n.publish("vol", target, usedAs(use)))
-		must(t, n.unpublish("vol", second))
-		must(t, n.unpublish("vol", target))
-		if d := n.devices("vol"); len(d) > 0 {
-			t.Errorf("attached after its last use: %v", d)
-		}
+		n.unmounted("vol", second)
+		n.unmounted("vol", target)
+		n.detached("vol", "after its last use")
 		must(t, n.publish("vol", target, usedAs(use)))
 		if got, err := os.ReadFile(filepath.Join(target, "file")); err != nil || string(got) != "text" {
 			t.Errorf("%q %v", got, err)
 		}
-		must(t, n.unpublish("vol", target))
+		n.unmounted("vol", target)
 		must(t, n.remove("vol"))
-		if left := attachedOn(t, n.pool); len(left) > 0 {
-			t.Errorf("devices are left: %v", left)
-		}
+		noneLeft(t, n.pool)
 	})
 }
 
@@ -211,7 +226,7 @@ func TestSnapshotsOfImages(t *testing.T) {
 			if pod == "" {
 				pod = id
 			}
-			must(t, n.unpublish(id, n.target(pod)))
+			n.unmounted(id, n.target(pod))
 			must(t, n.remove(id))
 		}
 		must(t, n.removeSnapshot("snap"))
@@ -278,14 +293,12 @@ func TestRawBlockVolumes(t *testing.T) {
 				}
 			}
 			dev.Close()
-			must(t, n.unpublish("vol", reader))
-			must(t, n.unpublish("vol", target))
+			n.unmounted("vol", reader)
+			n.unmounted("vol", target)
 			if _, err := os.Lstat(target); !os.IsNotExist(err) {
 				t.Errorf("the target is left: %v", err)
 			}
-			if d := n.devices("vol"); len(d) > 0 {
-				t.Errorf("attached after its last use: %v", d)
-			}
+			n.detached("vol", "after its last use")
 			if pool == "ext4" {
 				n.snapshot("snap", "vol")
 			}
@@ -385,9 +398,7 @@ func TestWrongImages(t *testing.T) {
 	want(t, n.publish("options", n.target("pod"), usedAs(manyRaw())), codes.FailedPrecondition, "volumeMode: Filesystem")
 	err = n.publish("options", n.target("pod"), usedAs(formatted("ext4", "no_such_option")))
 	want(t, err, codes.InvalidArgument, "no_such_option")
-	if d := n.devices("options"); len(d) > 0 {
-		t.Errorf("attached after a publication that failed: %v", d)
-	}
+	n.detached("options", "after a publication that failed")
 	n.mounted("options", "pod", usedAs(formatted("", "noatime", "commit=30")))
 	table, err := os.ReadFile("/proc/self/mountinfo")
 	must(t, err)
@@ -427,9 +438,7 @@ func TestDamagedImages(t *testing.T) {
 	}
 	n.faulty = true
 	for _, d := range []string{"zeroed", "short"} {
-		if got := n.devices(d); len(got) > 0 {
-			t.Errorf("%s: attached: %v", d, got)
-		}
+		n.detached(d, "refused")
 	}
 }
 
@@ -451,19 +460,18 @@ func TestDevicesAfterAKill(t *testing.T) {
 	must(t, err)
 	must(t, f.Close())
 	n.start()
-	for id, count := range map[string]int{"used": 1, "raw": 1, "left": 0} {
-		if d := n.devices(id); len(d) != count {
+	for _, id := range []string{"used", "raw"} {
+		if d := n.devices(id); len(d) != 1 {
 			t.Errorf("%s: %v", id, d)
 		}
 	}
+	n.detached("left", "after the next start")
 	must(t, os.WriteFile(filepath.Join(n.target("used"), "file"), []byte("text"), 0o600))
 	want(t, n.remove("used"), codes.FailedPrecondition)
 	want(t, n.remove("raw"), codes.FailedPrecondition)
 	must(t, n.unpublish("raw", n.target("raw")))
 	must(t, n.unpublish("used", n.target("used")))
-	if left := attachedOn(t, n.pool); len(left) > 0 {
-		t.Errorf("devices are left: %v", left)
-	}
+	noneLeft(t, n.pool)
 }
 
 // A file on a pool's filesystem is reached at the pool's own speed, and an image by direct I/O.
@@ -478,7 +486,7 @@ func TestDirectIO(t *testing.T) {
 			if len(d) != 1 || !d[0].DirectIO || d[0].Autoclear {
 				t.Errorf("%+v", d)
 			}
-			must(t, n.unpublish("raw", n.target("raw")))
+			n.unmounted("raw", n.target("raw"))
 		})
 	}
 }
@@ -500,7 +508,9 @@ func TestStagedImages(t *testing.T) {
 	}
 	count := func(want int, when string) {
 		t.Helper()
-		if d := n.devices("raw"); len(d) != want {
+		if want == 0 {
+			n.detached("raw", when)
+		} else if d := n.devices("raw"); len(d) != want {
 			t.Errorf("%s: %v", when, d)
 		}
 	}
@@ -615,12 +625,7 @@ func TestLooksWhileDevicesChange(t *testing.T) {
 	}
 	close(stop)
 	<-stopped
-	eventually(t, waitPurge, func() string {
-		if left := attachedOn(t, n.pool); len(left) > 0 {
-			return fmt.Sprint(left)
-		}
-		return ""
-	})
+	noneLeft(t, n.pool)
 }
 
 // One image that cannot be told does not keep the others of its pool from being served.

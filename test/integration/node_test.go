@@ -85,12 +85,14 @@ func (n *node) filesystem(kind string, sizeMiB int) string {
 	must(n.t, err)
 	mountpoint, cleanup, err := daemon.LoopFS(dir, kind, sizeMiB)
 	must(n.t, err)
-	n.t.Cleanup(func() {
-		unmountBelow(n.t, filepath.Join(n.dir, "kubelet"))
-		detachOn(n.t, mountpoint)
+	n.t.Cleanup(func() { // the second, also when the first fails
 		if err := cleanup(); err != nil && !n.t.Failed() {
 			n.t.Error(err)
 		}
+	})
+	n.t.Cleanup(func() {
+		unmountBelow(n.t, filepath.Join(n.dir, "kubelet"))
+		detachOn(n.t, mountpoint)
 	})
 	return mountpoint
 }
@@ -144,7 +146,7 @@ func (n *node) stop() {
 
 func (n *node) restart() {
 	n.t.Helper()
-	must(n.t, n.daemon.Restart(n.ctx()))
+	must(n.t, n.daemon.Restart(n.t.Context()))
 }
 
 // ctx bounds one call: a hostile request may make a driver hang.
@@ -243,6 +245,8 @@ func tail(text string) string {
 // How long things may take that are done in the background, on a slow machine.
 const (
 	waitPurge = 20 * time.Second
+	// waitCopy is for a copy that outlives the call that began it.
+	waitCopy = 2 * time.Minute
 	// waitRetry is the interval in which pools are tried again, 30 s, and some.
 	waitRetry = 45 * time.Second
 )
