@@ -41,7 +41,7 @@ func TestGracefulStop(t *testing.T) {
 	n.purging("slow") // in the background, for most of a minute
 	begin := time.Now()
 	n.stop()
-	if took := time.Since(begin); took > 25*time.Second {
+	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("it took %v", took)
 	}
 	for _, path := range n.sockets() {
@@ -131,7 +131,7 @@ func TestStopUnderAnAdministratorsCommand(t *testing.T) {
 	eventually(t, waitPurge, func() string { return differ(n.trash()[0].Purging, true) })
 	begin := time.Now()
 	n.restart()
-	if took := time.Since(begin); took > 25*time.Second {
+	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("it took %v", took)
 	}
 	if err := <-done; err == nil {

@@ -47,7 +47,7 @@ func TestHugeFile(t *testing.T) {
 	huge(t, dir+"/x", 15<<40)
 	start := time.Now()
 	must(t, remove(t, dir, "x", tokens(5)))
-	if took := time.Since(start); took > 25*time.Second {
+	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("a sparse file took %v", took)
 	}
 	if exists(dir + "/x") {
