@@ -196,7 +196,7 @@ func (w *world) devices() (map[string]int, error) {
 	all, err := loop.Backed()
 	out := map[string]int{}
 	for _, b := range all {
-		if b.Dev != st.Dev {
+		if b.Dev != st.Dev || b.Autoclear { // taken off, and waits for whoever else looks at it
 			continue
 		}
 		id, ok := ids[b.Ino]

@@ -39,18 +39,7 @@ func (w *world) faults(ctx context.Context) []string {
 			bad("%s is mounted and no volume", id)
 		}
 	}
-	// Whoever looks for devices has each one of the machine open for a moment, which keeps one that is taken off.
-	var devices map[string]int
-	_ = until("for devices to go", func() bool {
-		devices, err = w.devices()
-		for id := range devices {
-			if v.Mounts[id] == 0 {
-				return false
-			}
-		}
-		return err == nil
-	})
-	if err != nil {
+	if devices, err := w.devices(); err != nil {
 		bad("devices: %v", err)
 	} else {
 		for id, count := range devices {
@@ -140,21 +129,16 @@ func (w *world) accountFaults(ctx context.Context, promised int64) []string {
 	return out
 }
 
-// settled repeats a check while the daemon empties the trash, which changes what there is. What is wrong is told when
-// the pool has stood still in two rounds: an entry goes before its account is settled.
+// settled repeats a check while the daemon empties the trash, which changes what there is. What is wrong in a
+// pool that stands still is told at once.
 func (w *world) settled(ctx context.Context, check func() []string) []string {
-	for deadline, still := time.Now().Add(patience), 0; ; {
-		if still++; len(names(w.pool+"/trash")) > 0 {
-			still = 0
-		}
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		moving := len(names(w.pool+"/trash")) > 0
 		faults := check()
-		if len(faults) == 0 || still == 2 || time.Now().After(deadline) || ctx.Err() != nil {
+		if len(faults) == 0 || !moving || time.Now().After(deadline) || ctx.Err() != nil {
 			return faults
 		}
-		pause := 10 * time.Millisecond
-		if still > 0 {
-			pause = time.Second // for the account
-		}
-		time.Sleep(pause)
+		time.Sleep(10 * time.Millisecond)
 	}
 }

@@ -230,11 +230,12 @@ func must(t testing.TB, errs ...error) {
 	}
 }
 
-// until waits for something that happens soon.
+// until waits for something that happens soon. What takes longer to ask than to wait for is asked three times.
 func (n *node) until(what string, is func() bool) {
 	n.Helper()
-	for end := time.Now().Add(2 * time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
+	for end, tries := time.Now().Add(15*time.Second), 1; !is(); tries++ {
+		time.Sleep(5 * time.Millisecond)
+		if tries >= 3 && time.Now().After(end) {
 			n.Fatalf("waited too long: %s", what)
 		}
 	}

@@ -90,12 +90,11 @@ func detachOn(t *testing.T, pool string) {
 			f.Close()
 		}
 	}
-	noneLeft(t, pool)
+	gone(t, pool)
 }
 
-// noneLeft waits until no device is attached to anything on the filesystem of a pool. Whoever looks for devices, as
-// other tests do, has each one of the machine open for a moment, which keeps one that is taken off.
-func noneLeft(t *testing.T, pool string) {
+// gone waits until no device is attached to anything on the filesystem of a pool.
+func gone(t *testing.T, pool string) {
 	t.Helper()
 	eventually(t, waitPurge, func() string {
 		if left := attachedOn(t, pool); len(left) > 0 {
@@ -105,15 +104,23 @@ func noneLeft(t *testing.T, pool string) {
 	})
 }
 
-// detached waits until the image of a volume is attached to nothing; see noneLeft.
+// noneLeft checks that no device is attached to anything on the filesystem of a pool. One that detaches itself was
+// taken off, and waits for whoever looks for devices, which opens each one of the machine for a moment; the driver
+// attaches none that does.
+func noneLeft(t *testing.T, pool string) {
+	t.Helper()
+	left := slices.DeleteFunc(attachedOn(t, pool), func(b loop.Backing) bool { return b.Autoclear })
+	if len(left) > 0 {
+		t.Errorf("devices are left: %v", left)
+	}
+}
+
+// detached checks that the image of a volume is attached to nothing; see noneLeft.
 func (n *node) detached(id, when string) {
 	n.t.Helper()
-	eventually(n.t, waitPurge, func() string {
-		if d := n.devices(id); len(d) > 0 {
-			return fmt.Sprintf("%s: %s is attached: %v", when, id, d)
-		}
-		return ""
-	})
+	if d := slices.DeleteFunc(n.devices(id), func(d loop.Device) bool { return d.Autoclear }); len(d) > 0 {
+		n.t.Errorf("%s: %s is attached: %v", when, id, d)
+	}
 }
 
 func imageSize(fs string) int64 {
@@ -625,7 +632,7 @@ func TestLooksWhileDevicesChange(t *testing.T) {
 	}
 	close(stop)
 	<-stopped
-	noneLeft(t, n.pool)
+	gone(t, n.pool)
 }
 
 // One image that cannot be told does not keep the others of its pool from being served.

@@ -48,7 +48,7 @@ func TestDoInTime(t *testing.T) {
 				begin := time.Now()
 				var err error
 				out, err = Do(ctx, Program{Argv: []string{"sh", "-c", "trap '' TERM; sleep 100 & echo $!; wait; sleep 100"}, Lock: lock})
-				if !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) > limit+endTime+3*time.Second {
+				if !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) > limit+endTime+700*time.Millisecond {
 					t.Errorf("%v after %s", err, time.Since(begin))
 				}
 			}
