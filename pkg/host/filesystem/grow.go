@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-	mountutils "k8s.io/mount-utils"
 )
 
 // ErrOffline: the kernel grows this filesystem only while it is not mounted, or
@@ -80,8 +80,8 @@ func GrowOffline(ctx context.Context, device string, bytes int64) error {
 	if err := repair(ctx, "-f", "-p", device); err != nil {
 		return err
 	}
-	if _, err := mountutils.NewResizeFs(commands(ctx)).Resize(device, ""); err != nil {
-		return fmt.Errorf("grow the %s of %s to %d bytes: %w", Ext4, device, bytes, err)
+	if out, err := commands(ctx).Command("resize2fs", device).CombinedOutput(); err != nil {
+		return fmt.Errorf("grow the %s of %s to %d bytes: %w: %s", Ext4, device, bytes, err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }

@@ -2,7 +2,9 @@ package filesystem
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 )
 
@@ -12,7 +14,12 @@ type Extent struct {
 	Bytes, BlockBytes int64
 	// InodePercent is XFS's share of space for inodes, which a growth has to give.
 	InodePercent uint32
+	// MaxBytes is the largest size to which it can grow; 0 where the device ends first.
+	MaxBytes int64
 }
+
+// Full tells that the filesystem fills a device of so many bytes.
+func (e Extent) Full(bytes int64) bool { return e.full(bytes) }
 
 // full tells that no growth is due: kinds leave less than a MiB at the end, and
 // ext4 no group that would be too small to hold its own tables.
@@ -51,6 +58,7 @@ func Measure(device, kind string) (Extent, error) {
 				blocks |= int64(binary.LittleEndian.Uint32(b[0x150:])) << 32
 			}
 			e.Bytes = blocks * e.BlockBytes
+			e.MaxBytes = ext4Max(b, e.BlockBytes)
 		}
 	case XFS:
 		b, rerr := read(0, 512)
@@ -67,6 +75,9 @@ func Measure(device, kind string) (Extent, error) {
 			e.Bytes = int64(binary.LittleEndian.Uint64(b[0xc9+8:])) //nolint:gosec // a size
 		}
 	}
+	if errors.Is(err, io.EOF) {
+		err = nil // too short to hold one
+	}
 	if err == nil && e.BlockBytes == 0 {
 		err = fmt.Errorf("%w: it has no superblock of %s", ErrUnknown, kind)
 	}
@@ -74,4 +85,22 @@ func Measure(device, kind string) (Extent, error) {
 		return Extent{}, fmt.Errorf("measure %s: %w", device, err)
 	}
 	return e, nil
+}
+
+// ext4Max is the size beyond which resize2fs grows no ext4: one block group has to
+// hold the descriptors of all, and without INCOMPAT_64BIT blocks have 32 bits.
+//
+// Source: e2fsprogs, resize/main.c ("too many block group descriptors").
+func ext4Max(super []byte, blockBytes int64) int64 {
+	firstData := int64(binary.LittleEndian.Uint32(super[0x14:]))
+	groupBlocks := int64(binary.LittleEndian.Uint32(super[0x20:]))
+	descriptor, is64 := int64(32), binary.LittleEndian.Uint32(super[0x60:])&0x80 != 0
+	if size := int64(binary.LittleEndian.Uint16(super[0xfe:])); is64 && size > 0 {
+		descriptor = size
+	}
+	blocks := (groupBlocks - firstData) * (blockBytes / descriptor) * groupBlocks
+	if !is64 {
+		blocks = min(blocks, 1<<32-1)
+	}
+	return blocks * blockBytes
 }
