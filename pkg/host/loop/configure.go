@@ -55,10 +55,13 @@ func info(image *os.File, o Options) unix.LoopInfo64 {
 	return i
 }
 
-// label fills what tools like losetup show where sysfs does not tell: hostvol, and
+// mark begins the label of every device that Attach makes. losetup and mount label
+// theirs with an absolute path.
+const mark = "hostvol:"
+
+// label fills what tools like losetup show where sysfs does not tell: the mark, and
 // as much of the end of the path as fits.
 func label(dst []byte, path string) {
-	const mark = "hostvol:"
 	n := copy(dst, mark)
 	path = path[max(0, len(path)-(len(dst)-n)):]
 	copy(dst[n:], strings.ToValidUTF8(path, ""))

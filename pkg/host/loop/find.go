@@ -24,6 +24,8 @@ type Backing struct {
 	// it is unlinked, empty when it is detached meanwhile. For people, not for proof.
 	File                string
 	ReadOnly, Autoclear bool
+	// Ours: Attach made it.
+	Ours bool
 }
 
 // Find returns the devices that image backs now, by their numbers; none is no
@@ -60,7 +62,7 @@ func Backed() ([]Backing, error) {
 			return err
 		}
 		all = append(all, Backing{
-			Number: b.number, Dev: b.dev, Ino: b.ino, File: file,
+			Number: b.number, Dev: b.dev, Ino: b.ino, File: file, Ours: b.ours,
 			ReadOnly: b.flags&unix.LO_FLAGS_READ_ONLY != 0, Autoclear: b.flags&unix.LO_FLAGS_AUTOCLEAR != 0,
 		})
 		return nil

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +32,8 @@ type backing struct {
 	identity
 	number int
 	flags  uint32
+	// ours tells that the device carries our label.
+	ours bool
 }
 
 // look opens a device and tells what backs it. The error Is ErrNotBacked when it
@@ -68,7 +71,7 @@ func status(f *os.File) (backing, error) {
 	case err != nil:
 		return backing{}, fmt.Errorf("get status: %w", err)
 	}
-	return backing{identity{info.Device, info.Inode}, int(info.Number), info.Flags}, nil
+	return backing{identity{info.Device, info.Inode}, int(info.Number), info.Flags, bytes.HasPrefix(info.File_name[:], []byte(mark))}, nil
 }
 
 func (b backing) device(f *os.File) (Device, error) {
@@ -78,6 +81,7 @@ func (b backing) device(f *os.File) (Device, error) {
 		ReadOnly:  b.flags&unix.LO_FLAGS_READ_ONLY != 0,
 		DirectIO:  b.flags&unix.LO_FLAGS_DIRECT_IO != 0,
 		Autoclear: b.flags&unix.LO_FLAGS_AUTOCLEAR != 0,
+		Ours:      b.ours,
 		Size:      size,
 	}, err
 }

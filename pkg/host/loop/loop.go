@@ -57,7 +57,9 @@ type Device struct {
 	// Autoclear: the device detaches itself at its last close; somebody has
 	// detached it while it was in use. Not to be handed out again.
 	Autoclear bool
-	Size      int64 // bytes
+	// Ours: Attach made it, of this process or of another.
+	Ours bool
+	Size int64 // bytes
 }
 
 // Exclusive is a flag for Open: it fails with unix.EBUSY while somebody else has

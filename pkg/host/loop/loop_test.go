@@ -126,7 +126,7 @@ func TestLife(t *testing.T) {
 		must(t, unix.Fstat(int(f.Fd()), &st))
 		all, err := loop.Backed()
 		must(t, err)
-		want := loop.Backing{Number: d.Number, Dev: st.Dev, Ino: st.Ino, File: f.Name()}
+		want := loop.Backing{Number: d.Number, Dev: st.Dev, Ino: st.Ino, File: f.Name(), Ours: true}
 		if !containsBacking(all, want) {
 			t.Errorf("backed: %+v lacks %+v", all, want)
 		}
