@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/host/btrfs"
@@ -38,7 +37,7 @@ func (p *Pool) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if p.root, p.release, err = mount.Own(p.cfg.Path, filepath.Join(p.opts.RunDir, "pool-"+p.cfg.Name)); err != nil {
+	if p.root, p.release, err = p.opts.Room.Own(p.cfg.Path); err != nil {
 		return err
 	}
 	if err := p.locate(table); err != nil {

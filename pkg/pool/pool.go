@@ -11,6 +11,7 @@ import (
 
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/host/errno"
+	"github.com/hostvol/hostvol/pkg/host/mount"
 	"github.com/hostvol/hostvol/pkg/host/safepath"
 )
 
@@ -29,8 +30,8 @@ type Options struct {
 	// Engines opens the engines on the pool. They may use the pool's staging
 	// directory for trials.
 	Engines func(ctx context.Context, place Place) ([]engine.Engine, error)
-	// RunDir is where mounts are attached that the kernel wants attached.
-	RunDir string
+	// Room keeps the pool's own mount.
+	Room *mount.Room
 	// Promised tells what the other open pools on the same filesystem may still
 	// write, in bytes; nil for nothing.
 	Promised func(p *Pool) int64

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/engine/directory"
+	"github.com/hostvol/hostvol/pkg/host/mount"
 	"github.com/hostvol/hostvol/pkg/host/safepath"
 	"github.com/hostvol/hostvol/pkg/pool"
 )
@@ -44,8 +45,8 @@ func openLimited(t *testing.T, dir string, limit int64) *fixture {
 			e, err := directory.Open(directory.Options{Root: place.Root, Staging: place.Staging, Filesystem: "plain", Projects: directory.NewProjects()})
 			return []engine.Engine{e}, err
 		},
-		RunDir: t.TempDir(),
-		Step:   func(name string) { f.steps = append(f.steps, name) },
+		Room: room(t),
+		Step: func(name string) { f.steps = append(f.steps, name) },
 	})
 	must(t, err)
 	return f
@@ -196,9 +197,17 @@ func TestRestoreReplacesNothing(t *testing.T) {
 	must(t, f.Close())
 }
 
+func room(t *testing.T) *mount.Room {
+	t.Helper()
+	r, err := mount.OpenRoom(filepath.Join(t.TempDir(), "room"))
+	must(t, err)
+	t.Cleanup(func() { must(t, r.Close()) })
+	return r
+}
+
 func TestAPoolHasOneOwner(t *testing.T) {
 	f := open(t, filepath.Join(t.TempDir(), "pool"))
-	_, err := pool.Open(t.Context(), pool.Config{Name: "p", Path: f.dir, Overcommit: 1}, pool.Options{RunDir: t.TempDir()})
+	_, err := pool.Open(t.Context(), pool.Config{Name: "p", Path: f.dir, Overcommit: 1}, pool.Options{Room: room(t)})
 	if !errors.Is(err, safepath.ErrLocked) {
 		t.Errorf("%v", err)
 	}

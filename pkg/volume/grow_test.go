@@ -13,6 +13,7 @@ import (
 	"github.com/hostvol/hostvol/pkg/engine/directory"
 	"github.com/hostvol/hostvol/pkg/host/btrfs"
 	"github.com/hostvol/hostvol/pkg/host/hosttest"
+	"github.com/hostvol/hostvol/pkg/host/mount"
 	"github.com/hostvol/hostvol/pkg/pool"
 	"github.com/hostvol/hostvol/pkg/volume"
 )
@@ -31,8 +32,13 @@ func serve(t *testing.T, dir string, cfg pool.Config) *fixture {
 	t.Helper()
 	f := &fixture{t: t, dir: dir}
 	cfg.Name, cfg.Path, cfg.Create, cfg.Overcommit = "p", dir, true, 1
+	room, err := mount.OpenRoom(filepath.Join(t.TempDir(), "room"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = room.Close() })
 	s, err := volume.New(t.Context(), volume.Options{
-		NodeID: "n", TopologyKey: "topology/node", KubeletDir: t.TempDir(), RunDir: t.TempDir(), Pools: []pool.Config{cfg},
+		NodeID: "n", TopologyKey: "topology/node", KubeletDir: t.TempDir(), Room: room, Pools: []pool.Config{cfg},
 		Engines: func(_ context.Context, place pool.Place) ([]engine.Engine, error) {
 			e, err := directory.Open(directory.Options{Root: place.Root, Staging: place.Staging, Filesystem: place.Filesystem, Projects: directory.NewProjects()})
 			return []engine.Engine{e}, err

@@ -166,7 +166,7 @@ func (k *keeper) open(ctx context.Context) {
 
 func (s *Service) openPool(ctx context.Context, cfg pool.Config) (*pool.Pool, error) {
 	p, err := pool.Open(ctx, cfg, pool.Options{
-		Engines: s.opts.Engines, RunDir: s.opts.RunDir, Step: s.opts.Step, Promised: s.pools.promised,
+		Engines: s.opts.Engines, Room: s.opts.Room, Step: s.opts.Step, Promised: s.pools.promised,
 		Log: func(message string, kv ...any) { logger(ctx).Info(message, kv...) },
 	})
 	if err != nil {

@@ -39,8 +39,8 @@ type Options struct {
 	DefaultPool string
 	// Engines opens the engines on a pool.
 	Engines func(ctx context.Context, place pool.Place) ([]engine.Engine, error)
-	// RunDir is where mounts are attached that the kernel wants attached.
-	RunDir string
+	// Room keeps the mounts of the daemon's own.
+	Room *mount.Room
 	// Retention is how long deleted volumes stay in the trash.
 	Retention time.Duration
 	// PurgeRate bounds the purge, in removed files per second; 0 is unbounded.

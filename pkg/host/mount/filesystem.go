@@ -25,11 +25,19 @@ func Filesystem(kind, device string, readOnly bool, options []string) (*Source, 
 	return &Source{name: device, fd: fd, fresh: true}, nil
 }
 
-func filesystem(kind, device string, readOnly bool, options []string) (mount int, err error) {
-	ctx, err := unix.Fsopen(kind, unix.FSOPEN_CLOEXEC)
-	if errors.Is(err, unix.ENODEV) {
-		return -1, fmt.Errorf("%w: this kernel has no filesystem %s; load its module", err, kind)
+// CheckOptions fails with ErrOption when a filesystem does not take one of the
+// options. It mounts nothing.
+func CheckOptions(kind string, options []string) error {
+	ctx, err := fsopen(kind)
+	if err != nil {
+		return err
 	}
+	defer unix.Close(ctx) //nolint:errcheck // read only
+	return configure(ctx, options)
+}
+
+func filesystem(kind, device string, readOnly bool, options []string) (mount int, err error) {
+	ctx, err := fsopen(kind)
 	if err != nil {
 		return -1, err
 	}
@@ -42,16 +50,8 @@ func filesystem(kind, device string, readOnly bool, options []string) (mount int
 			return -1, told(ctx, err)
 		}
 	}
-	for _, option := range options {
-		key, value, has := strings.Cut(option, "=")
-		if has {
-			err = unix.FsconfigSetString(ctx, key, value)
-		} else {
-			err = unix.FsconfigSetFlag(ctx, key)
-		}
-		if err != nil {
-			return -1, fmt.Errorf("%w: %s: %w", ErrOption, option, told(ctx, err))
-		}
+	if err := configure(ctx, options); err != nil {
+		return -1, err
 	}
 	if err := unix.FsconfigCreate(ctx); err != nil {
 		return -1, fmt.Errorf("%w; the kernel's log may tell more", told(ctx, err))
@@ -61,6 +61,29 @@ func filesystem(kind, device string, readOnly bool, options []string) (mount int
 		return -1, told(ctx, err)
 	}
 	return mount, nil
+}
+
+func fsopen(kind string) (ctx int, err error) {
+	ctx, err = unix.Fsopen(kind, unix.FSOPEN_CLOEXEC)
+	if errors.Is(err, unix.ENODEV) {
+		return -1, fmt.Errorf("%w: this kernel has no filesystem %s; load its module", err, kind)
+	}
+	return ctx, err
+}
+
+func configure(ctx int, options []string) error {
+	for _, option := range options {
+		var err error
+		if key, value, has := strings.Cut(option, "="); has {
+			err = unix.FsconfigSetString(ctx, key, value)
+		} else {
+			err = unix.FsconfigSetFlag(ctx, key)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %s: %w", ErrOption, option, told(ctx, err))
+		}
+	}
+	return nil
 }
 
 // told adds what the kernel has to say of an error: a context of fsopen gives

@@ -37,7 +37,9 @@ func pool(t *testing.T) (src, parent *safepath.Dir) {
 	must(t, os.MkdirAll(filepath.Join(dir, "pool/data"), 0o755))
 	must(t, os.WriteFile(filepath.Join(dir, "pool/data/file"), []byte("x"), 0o600))
 	must(t, os.MkdirAll(filepath.Join(dir, "kubelet/target"), 0o755))
-	own, release, err := mount.Own(filepath.Join(dir, "pool"), filepath.Join(dir, "own"))
+	room, err := mount.OpenRoom(filepath.Join(dir, "room"))
+	must(t, err)
+	own, release, err := room.Own(filepath.Join(dir, "pool"))
 	must(t, err)
 	parent = open(t, filepath.Join(dir, "kubelet"))
 	src, err = own.OpenDir("data")
@@ -48,6 +50,7 @@ func pool(t *testing.T) (src, parent *safepath.Dir) {
 		_ = src.Close()
 		_ = own.Close()
 		must(t, release())
+		must(t, room.Close())
 	})
 	return src, parent
 }

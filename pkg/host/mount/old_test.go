@@ -1,7 +1,9 @@
 package mount
 
 import (
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -57,36 +59,124 @@ func TestBindOldSetsTheFlags(t *testing.T) {
 	}
 }
 
-func TestAttachedPoolMountServesBindsAndIsTakenOver(t *testing.T) {
+// What a kernel before 6.15 gets: a room with walls. What a killed daemon has left in
+// it goes, and nothing of it reaches the peers of the directory above.
+func TestARoomWithWalls(t *testing.T) {
 	base, _, parent := dirs(t)
-	at := filepath.Join(base, "own")
-	for round := range 2 { // the second finds what a killed daemon left
-		tree, err := unix.OpenTree(unix.AT_FDCWD, filepath.Join(base, "pool"), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-		if err != nil {
-			t.Fatal(err)
+	above := filepath.Join(base, "above")
+	mustDo(t, os.Mkdir(above, 0o755), unix.Mount(above, above, "", unix.MS_BIND, ""), unix.Mount("", above, "", unix.MS_SHARED, ""))
+	peer := filepath.Join(base, "peer")
+	mustDo(t, os.Mkdir(peer, 0o755), unix.Mount(above, peer, "", unix.MS_BIND, ""))
+	t.Cleanup(func() {
+		_ = unix.Unmount(peer, unix.MNT_DETACH)
+		_ = unix.Unmount(above, unix.MNT_DETACH)
+	})
+	var room *Room
+	for range 2 { // the second finds what the first has left
+		var err error
+		room, err = openRoom(filepath.Join(above, "room"), true)
+		mustDo(t, err)
+		own, _, err := room.Own(filepath.Join(base, "pool"))
+		mustDo(t, err)
+		data, err := own.OpenDir("data")
+		mustDo(t, err)
+		mustDo(t, OfDir(data).Mount(parent, "target", Flags{}))
+		n, err := Unmount(parent, "target")
+		if n != 1 {
+			t.Fatalf("%d, %v", n, err)
 		}
-		if err := attach(tree, at); err != nil {
-			t.Fatalf("round %d: %v", round, err)
+		mustDo(t, data.Close(), own.Close())
+	}
+	if got := below(t, filepath.Join(above, "room")); got != 1 {
+		t.Errorf("%d mounts are kept, of the last start there is one", got)
+	}
+	if got := below(t, filepath.Join(peer, "room")); got != 0 {
+		t.Errorf("%d kept mounts are seen by a peer of the directory above", got)
+	}
+	mustDo(t, room.Close())
+	if got := below(t, above); got != 0 {
+		t.Errorf("%d mounts are left", got)
+	}
+}
+
+// A kept mount outlives its targets, is cloned to others without their flags, and ends
+// with its Close, in a copy of the mount namespace, too.
+func TestKept(t *testing.T) {
+	for _, attach := range []bool{true, false} {
+		base, _, parent := dirs(t)
+		room, err := openRoom(filepath.Join(base, "room"), attach)
+		mustDo(t, err)
+		src, err := Filesystem("tmpfs", "kept-by-test", false, nil)
+		mustDo(t, err)
+		kept, err := room.Keep(src)
+		mustDo(t, err)
+		publish := func() *Source {
+			t.Helper()
+			source, err := kept.Source()
+			mustDo(t, err)
+			mustDo(t, source.Mount(parent, "target", Flags{ReadOnly: true, NoExec: true}))
+			return source
 		}
-		_ = unix.Close(tree)
+		source := publish()
+		inside := filepath.Join(parent.Name(), "target")
+		table, err := Table()
+		mustDo(t, err)
+		at, _ := At(table, inside)
+		again, err := Clone(at)
+		mustDo(t, err)
+		if flags, err := again.Effective(Flags{}); err != nil || flags != (Flags{}) {
+			t.Errorf("a clone of a target has the flags %v: %v", flags, err)
+		}
+		mustDo(t, again.Close())
+		if n, err := Unmount(parent, "target"); n != 1 {
+			t.Fatalf("%d %v", n, err)
+		}
+		if _, err := Clone(at); err == nil {
+			t.Error("a mount that is gone was cloned")
+		}
+		mustDo(t, source.Close())
+		mustDo(t, publish().Close())
+		if n, err := Unmount(parent, "target"); n != 1 {
+			t.Fatalf("%d %v", n, err)
+		}
+		copied := exec.Command("unshare", "-m", "--propagation", "unchanged", "sh", "-c", "echo ready; read line; grep -c kept-by-test /proc/self/mountinfo; true")
+		out, err := copied.StdoutPipe()
+		mustDo(t, err)
+		in, err := copied.StdinPipe()
+		mustDo(t, err)
+		mustDo(t, copied.Start())
+		_, err = out.Read(make([]byte, 6))
+		mustDo(t, err)
+		mustDo(t, kept.Close())
+		_, err = in.Write([]byte("\n"))
+		mustDo(t, err)
+		count := make([]byte, 1)
+		_, err = out.Read(count)
+		mustDo(t, err)
+		if string(count) != "0" {
+			t.Errorf("attach %t: a copy of the mount namespace has it still", attach)
+		}
+		mustDo(t, copied.Wait())
+		mustDo(t, room.Close())
 	}
-	own, err := safepath.OpenRoot(filepath.Join(at, "data"))
-	if err != nil {
+}
+
+// below counts the mounts below a path.
+func below(t *testing.T, path string) (n int) {
+	t.Helper()
+	table, err := Table()
+	mustDo(t, err)
+	for _, e := range table {
+		if Below(e.Point, path) {
+			n++
+		}
+	}
+	return n
+}
+
+func mustDo(t *testing.T, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
-	}
-	if err := OfDir(own).Mount(parent, "target", Flags{}); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := Unmount(parent, "target"); n != 1 || err != nil {
-		t.Fatalf("%d, %v", n, err)
-	}
-	_ = own.Close()
-	top, err := safepath.OpenRoot(base)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = top.Close() }()
-	if n, err := Unmount(top, "own"); n != 1 || err != nil {
-		t.Fatalf("the mount of its own was attached %d times: %v", n, err)
 	}
 }

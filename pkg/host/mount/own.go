@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -18,45 +17,28 @@ import (
 // children of the mount it clones, and this one has none; and what others
 // mount below path is not in the way.
 //
-// Linux before 6.15 clones only mounts that are attached somewhere. There the
-// mount is attached at the directory attachAt, which is made; release takes it
-// off. Where even open_tree is missing, the directory is opened as it is.
-func Own(path, attachAt string) (dir *safepath.Dir, release func() error, err error) {
+// The room keeps the mount; release ends it. Where even open_tree is missing, the
+// directory is opened as it is.
+func (r *Room) Own(path string) (dir *safepath.Dir, release func() error, err error) {
 	plain, err := safepath.OpenRoot(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	tree, err := unix.OpenTree(plain.FD(), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	tree, err := clone(plain.FD())
 	if lacks(err) {
 		return plain, func() error { return nil }, nil
 	}
-	defer plain.Close() //nolint:errcheck // read only
-	if err != nil {
+	if err = errors.Join(err, plain.Close()); err != nil {
 		return nil, nil, &fs.PathError{Op: "clone mount", Path: path, Err: err}
 	}
-	// The kernel dissolves a detached mount when this descriptor is closed.
-	release = func() error { return unix.Close(tree) }
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, release())
-		}
-	}()
-	if err := makePrivate(tree); err != nil {
-		return nil, nil, &fs.PathError{Op: "make private", Path: path, Err: err}
+	kept, err := r.keep(tree, path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open a mount of its own for %s: %w", path, err)
 	}
 	if dir, err = reopen(tree, path); err != nil {
-		return nil, nil, err
+		return nil, nil, errors.Join(err, kept.Close())
 	}
-	if clonable(dir) {
-		return dir, release, nil
-	}
-	if err := attach(tree, attachAt); err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("open a mount of its own for %s: %w", path, err), dir.Close())
-	}
-	release = func() error {
-		return errors.Join(unix.Unmount(attachAt, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH), unix.Close(tree))
-	}
-	return dir, release, nil
+	return dir, kept.Close, nil
 }
 
 // makePrivate cuts the mount off from its peers: what is mounted on the
@@ -76,35 +58,6 @@ func reopen(tree int, path string) (*safepath.Dir, error) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	return safepath.FromFD(fd, path), nil
-}
-
-func clonable(dir *safepath.Dir) bool {
-	fd, err := unix.OpenTree(dir.FD(), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
-	if err != nil {
-		return false
-	}
-	_ = unix.Close(fd)
-	return true
-}
-
-// attach puts the tree at the directory at, and cuts it off from the peers it
-// got there.
-func attach(tree int, at string) error {
-	if err := os.MkdirAll(at, 0o700); err != nil {
-		return err
-	}
-	parent, err := safepath.OpenRoot(filepath.Dir(at))
-	if err != nil {
-		return err
-	}
-	defer parent.Close()                                          //nolint:errcheck // read only
-	if _, err := Unmount(parent, filepath.Base(at)); err != nil { // left by a daemon that was killed
-		return err
-	}
-	if err := unix.MoveMount(tree, "", parent.FD(), filepath.Base(at), unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-		return &fs.PathError{Op: "attach", Path: at, Err: err}
-	}
-	return makePrivate(tree)
 }
 
 // Covered opens the directory that the topmost mount on path hides. The caller

@@ -22,7 +22,9 @@ type Source struct {
 	dir *safepath.Dir
 	// fresh tells that fd is a mount of its own, which the first Mount moves.
 	fresh bool
-	node  bool
+	// kept tells that fd is a mount that stays, of which each Mount moves a clone.
+	kept bool
+	node bool
 }
 
 // OfDir makes a source of an open directory, and takes it over.
@@ -86,6 +88,8 @@ func (s *Source) Mount(parent *safepath.Dir, name string, flags Flags) error {
 	case err != nil:
 	case s.fresh:
 		err = move(s.fd, parent, name, flags)
+	case s.kept:
+		err = bindKept(s.fd, parent, name, flags)
 	case s.dir != nil:
 		err = bind(s.dir, parent, name, flags)
 	default:
@@ -126,6 +130,17 @@ func move(tree int, parent *safepath.Dir, name string, flags Flags) error {
 	}
 	// Without MOVE_MOUNT_T_SYMLINKS the last component is not followed.
 	return unix.MoveMount(tree, "", parent.FD(), name, unix.MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+// bindKept clones a mount that stays, and moves the clone. Nothing that is mounted
+// inside the target later reaches the one that stays.
+func bindKept(fd int, parent *safepath.Dir, name string, flags Flags) error {
+	tree, err := clone(fd)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(tree) //nolint:errcheck // moved or given up by then
+	return move(tree, parent, name, flags)
 }
 
 // bindNode binds a device node, whose mount must let devices be opened.
