@@ -18,8 +18,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,10 +50,11 @@ type Frozen struct {
 // Freeze freezes the filesystems of the open directories, all or none, for at most
 // that long. What their files hold is on their devices then, and the devices hold
 // filesystems that need no recovery. guard is the program, with arguments, whose
-// main calls Guard; the directories stay the caller's, and open until Thaw. It is
-// ErrEnded when somebody's write keeps them from being frozen in that time: until
-// that write has ended nobody can write and no signal ends the guard, then all can
-// and it ends.
+// main calls Guard; the directories stay the caller's, and open until Thaw.
+//
+// It is ErrEnded when not all are frozen in that time. A write that does not end
+// keeps one filesystem from being frozen, and until that write has ended no process
+// can write to it, and no signal ends the guard: the error is a *StuckError then.
 func Freeze(dirs []*os.File, limit time.Duration, guard []string) (*Frozen, error) {
 	until := time.Now().Add(limit)
 	child, err := run.Start(append(slices.Clone(guard), limit.String()), dirs...)
@@ -72,11 +71,15 @@ func Freeze(dirs []*os.File, limit time.Duration, guard []string) (*Frozen, erro
 	}()
 	select {
 	case err = <-said:
-	case <-time.After(limit):
-		go child.Wait() //nolint:errcheck // it ends with the write that it waits for
-		return nil, fmt.Errorf("freeze the filesystem of %s: a write to it does not end: %w", dirs[0].Name(), ErrEnded)
+	case <-time.After(limit + grace):
+		err = &StuckError{Stuck: every(dirs), err: fmt.Errorf("the guard does not answer: %w", ErrEnded)}
 	}
-	if err != nil {
+	var stuck *StuckError
+	switch {
+	case errors.As(err, &stuck):
+		stuck.follow(child)
+		return nil, fmt.Errorf("freeze: %w", stuck)
+	case err != nil:
 		return nil, errors.Join(fmt.Errorf("freeze: %w", err), child.Wait())
 	}
 	f := &Frozen{dirs: dirs, guard: child, Until: until}
@@ -86,21 +89,8 @@ func Freeze(dirs []*os.File, limit time.Duration, guard []string) (*Frozen, erro
 	return f, nil
 }
 
-// answer reads what the guard says of the filesystems.
-func answer(line string, dirs []*os.File) error {
-	word, rest, _ := strings.Cut(line, " ")
-	number, text, _ := strings.Cut(rest, " ")
-	i, err := strconv.Atoi(number)
-	switch {
-	case word == frozen:
-		return nil
-	case err != nil || i < 0 || i >= len(dirs):
-		return fmt.Errorf("the guard said %q", line)
-	case word == busy:
-		return fmt.Errorf("the filesystem of %s: %w", dirs[i].Name(), ErrFrozen)
-	}
-	return fmt.Errorf("the filesystem of %s: %s", dirs[i].Name(), text)
-}
+// grace is how much longer than the limit a loaded machine has for the guard's word.
+const grace = 20 * time.Second
 
 func freeze(dir *os.File) error {
 	err := ioctl(dir, fiFreeze)
