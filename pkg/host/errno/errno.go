@@ -16,6 +16,9 @@ func NoSpace(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }
 
+// TooLarge tells whether err means that a filesystem has no files of that size.
+func TooLarge(err error) bool { return errors.Is(err, unix.EFBIG) }
+
 // ReadOnly tells whether err means that the filesystem takes no writes.
 func ReadOnly(err error) bool { return errors.Is(err, unix.EROFS) }
 

@@ -57,6 +57,34 @@ func Allocate(f *os.File, bytes int64) error {
 	}
 }
 
+// Reserve gives a file all the blocks that it needs at a size in bytes, and leaves
+// its size as it is: after an error it has not grown.
+func Reserve(f *os.File, bytes int64) error {
+	for {
+		err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, bytes)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EOPNOTSUPP):
+			return fmt.Errorf("allocate %s: %w: the pool's filesystem cannot allocate beforehand; use allocation: thin", f.Name(), err)
+		case err != nil:
+			return fmt.Errorf("allocate %d bytes for %s: %w", bytes, f.Name(), err)
+		}
+		return nil
+	}
+}
+
+// Release gives back the blocks that a file has behind its end.
+func Release(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	size := info.Size()
+	_ = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE|unix.FALLOC_FL_PUNCH_HOLE, size, 1<<50) // where it works
+	return f.Truncate(size)
+}
+
 // Allocated is what a file takes of its filesystem, in bytes; what it shares with
 // others is counted in each.
 func Allocated(f *os.File) (int64, error) {
