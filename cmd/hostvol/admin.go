@@ -85,13 +85,13 @@ func volumes() *cobra.Command {
 			return err
 		}
 		return out.print(c.OutOrStdout(), list, func(row func(...string)) {
-			row("ID", "POOL", "KIND", "SIZE", "USED", "ENFORCED", "CREATED", "EPHEMERAL OF POD", "MOUNTED AT")
+			row("ID", "POOL", "KIND", "SIZE", "USED", "ENFORCED", "CREATED", "EPHEMERAL OF POD", "ATTACHED BY", "MOUNTED AT")
 			for _, v := range list {
 				at := strings.Join(v.Targets, ",")
 				if at == "" {
 					at = "-"
 				}
-				row(v.ID, v.Pool, v.Kind, size(v.Bytes), size(v.UsedBytes), yes(v.Enforced), v.Created.Local().Format(time.DateTime), cmp.Or(v.Pod, "-"), at)
+				row(v.ID, v.Pool, v.Kind, size(v.Bytes), size(v.UsedBytes), yes(v.Enforced), v.Created.Local().Format(time.DateTime), cmp.Or(v.Pod, "-"), cmp.Or(v.Attached, "-"), at)
 			}
 		})
 	})

@@ -51,6 +51,8 @@ type Volume struct {
 	Pod string `json:"pod,omitempty"`
 	// Targets at which it is mounted now.
 	Targets []string `json:"targets,omitempty"`
+	// Attached says by what it is attached: "loop7", "loop7 (kept mount)".
+	Attached string `json:"attached,omitempty"`
 	// UsedBytes is -1 where nobody counts.
 	UsedBytes int64 `json:"usedBytes"`
 }

@@ -67,6 +67,7 @@ func (s server) list(r *http.Request) ([]Volume, error) {
 	for _, v := range all {
 		a := answer(v)
 		a.Targets = s.volumes.Publications(v.ID)
+		a.Attached = s.volumes.Attachment(r.Context(), v.Handle)
 		a.UsedBytes = s.volumes.Used(r.Context(), v.Handle)
 		out = append(out, a)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -19,8 +20,10 @@ import (
 	"github.com/hostvol/hostvol/pkg/driver"
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/engine/directory"
-	"github.com/hostvol/hostvol/pkg/engine/image"
+	"github.com/hostvol/hostvol/pkg/engine/disk"
+	"github.com/hostvol/hostvol/pkg/engine/disk/loop"
 	"github.com/hostvol/hostvol/pkg/flex/server"
+	"github.com/hostvol/hostvol/pkg/host/mount"
 	"github.com/hostvol/hostvol/pkg/host/umask"
 	"github.com/hostvol/hostvol/pkg/kubelet"
 	"github.com/hostvol/hostvol/pkg/metrics"
@@ -59,26 +62,30 @@ func Run(ctx context.Context, cfg config.Config, opts Options) error {
 	if err := os.MkdirAll(cfg.RunDir, 0o700); err != nil {
 		return err
 	}
-	volumes, err := volume.New(ctx, serviceOptions(cfg, opts.Step, opts.Guard))
+	room, err := mount.OpenRoom(filepath.Join(cfg.RunDir, "mounts"))
 	if err != nil {
 		return err
+	}
+	volumes, err := volume.New(ctx, serviceOptions(cfg, opts, room))
+	if err != nil {
+		return errors.Join(err, room.Close())
 	}
 	quiet, err := serve(ctx, cfg, opts, volumes)
 	if !quiet { // something still works in the pools; the process's end closes them
 		return err
 	}
-	return errors.Join(err, volumes.Close())
+	return errors.Join(err, volumes.Close(), room.Close())
 }
 
-func serviceOptions(cfg config.Config, step func(string), guard []string) volume.Options {
+func serviceOptions(cfg config.Config, opts Options, room *mount.Room) volume.Options {
 	o := volume.Options{
 		NodeID: cfg.NodeID, TopologyKey: TopologyKey, Distributed: cfg.Mode == config.Distributed,
 		KubeletDir: cfg.KubeletDir, StaticRoots: cfg.StaticRoots, DefaultPool: cfg.DefaultPool,
-		Engines: engines(cfg.Copies.FreezeFor.Duration, guard), RunDir: cfg.RunDir,
+		Engines: engines(disk.Options{Room: room, FreezeLimit: cfg.Copies.FreezeFor.Duration, Guard: opts.Guard}), Room: room,
 		Retention: cfg.Trash.Retention.Duration, PurgeRate: max(0, cfg.Trash.PurgeRate),
 		HealthInterval: cfg.Health.Interval.Duration, DeepInterval: cfg.Health.DeepInterval.Duration,
 		CopyPatience: cfg.Copies.AbandonAfter.Duration,
-		Step:         step,
+		Step:         opts.Step,
 	}
 	if cfg.Flex != nil { // what pods may have, persistent volumes may have, too
 		o.StaticRoots = append(slices.Clone(o.StaticRoots), cfg.Flex.Roots...)
@@ -104,8 +111,9 @@ func poolConfig(p config.Pool) pool.Config {
 	return c
 }
 
-// engines opens every engine there is on a pool.
-func engines(freezeFor time.Duration, guard []string) func(context.Context, pool.Place) ([]engine.Engine, error) {
+// engines opens every engine there is on a pool, with the options of disks but for
+// their backing.
+func engines(disks disk.Options) func(context.Context, pool.Place) ([]engine.Engine, error) {
 	projects := directory.NewProjects()
 	return func(_ context.Context, place pool.Place) ([]engine.Engine, error) {
 		d, err := directory.Open(directory.Options{
@@ -115,11 +123,11 @@ func engines(freezeFor time.Duration, guard []string) func(context.Context, pool
 		if err != nil {
 			return nil, err
 		}
-		i, err := image.Open(image.Options{Staging: place.Staging, ReadOnly: place.ReadOnly, FreezeLimit: freezeFor, Guard: guard})
-		if err != nil {
+		images := disks
+		if images.Backing, err = loop.Open(loop.Options{Staging: place.Staging, ReadOnly: place.ReadOnly}); err != nil {
 			return nil, errors.Join(err, d.Close())
 		}
-		return []engine.Engine{d, i}, nil
+		return []engine.Engine{d, disk.Open(images)}, nil
 	}
 }
 

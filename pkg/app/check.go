@@ -7,6 +7,7 @@ import (
 	"github.com/hostvol/hostvol/pkg/admin"
 	"github.com/hostvol/hostvol/pkg/config"
 	"github.com/hostvol/hostvol/pkg/engine"
+	"github.com/hostvol/hostvol/pkg/engine/disk"
 	"github.com/hostvol/hostvol/pkg/host/safepath"
 	"github.com/hostvol/hostvol/pkg/pool"
 	"github.com/hostvol/hostvol/pkg/volume"
@@ -46,7 +47,7 @@ func checkOffline(ctx context.Context, p config.Pool) ([]volume.Fault, error) {
 	if err != nil {
 		return nil, err
 	}
-	open := engines(0, nil)
+	open := engines(disk.Options{})
 	found, err := open(ctx, pool.Place{Root: root, Staging: root, Filesystem: fs, ReadOnly: true})
 	if err != nil {
 		return nil, err

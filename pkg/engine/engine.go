@@ -21,6 +21,12 @@ var (
 	ErrForm = errors.New("not a volume that this engine can make")
 	// ErrUnusable: the volume's own content is in the way; a person has to look.
 	ErrUnusable = errors.New("the volume cannot be used as it is")
+	// ErrForeign: something that this driver did not make uses the volume's disk.
+	ErrForeign = errors.New("something else uses the volume's disk")
+	// ErrTooLarge: the volume can never have that size.
+	ErrTooLarge = errors.New("the volume can never have that size")
+	// ErrNotGrown: the volume has the size that it had.
+	ErrNotGrown = errors.New("the volume has not grown")
 	// ErrLater: the volume has grown, but those who use it do not see that.
 	ErrLater = errors.New("the volume has grown, and its filesystem will when it is published the next time")
 )
@@ -53,6 +59,20 @@ type Spec struct {
 	Form
 	// MkfsOptions are arguments for the program that makes the filesystem.
 	MkfsOptions []string
+}
+
+// Use is how an attached volume is to be used.
+type Use struct {
+	// ReadOnly: the caller mounts it read-only, and not even root can write to it
+	// then. A device node, which such a mount does not protect, is of a device that
+	// takes no writes.
+	ReadOnly bool
+	// Untouched: nothing of the volume's content changes, not even by the replay of a
+	// journal. It is for a person who looks into a volume or snapshot that nothing
+	// else uses. It wants ReadOnly.
+	Untouched bool
+	// Options are mount options of the volume's own filesystem.
+	Options []string
 }
 
 // Form is what a volume is besides its size.
@@ -140,8 +160,12 @@ const (
 	// GrowthPending: a volume has not the size yet that its record says.
 	GrowthPending      = "GrowthPending"
 	FilesystemReadOnly = "FilesystemReadOnly"
-	// Frozen: nobody can write to the volume.
+	// FilesystemDead: the kernel has shut the volume's filesystem down.
+	FilesystemDead = "FilesystemShutDown"
+	// Frozen: no process can write to the volume.
 	Frozen = "FilesystemFrozen"
+	// ForeignDevice: something that this driver did not make uses the volume's disk.
+	ForeignDevice = "ForeignDevice"
 )
 
 // Engine makes volumes of one kind in one pool. All methods are safe for
@@ -186,27 +210,30 @@ type Engine interface {
 	// to dst, which must not exist: as a directory without limits, or as a file that
 	// is a disk. After an error nothing was moved.
 	Export(ctx context.Context, item *safepath.Dir, v Volume, dst Entry) error
+	// Grows fails with ErrTooLarge when the volume can never have so many bytes. It
+	// looks at what exists, and changes nothing.
+	Grows(ctx context.Context, item *safepath.Dir, v Volume, bytes int64) error
 	// Apply makes the limit agree with v.Bytes, which Size has given, and with
 	// v.Enforced. It may be repeated: at growth, while the volume is used or not, and
 	// for every volume at start-up. ErrLater means that the rest is done by the first
-	// Attach after a Detach; until then a repeat says so again.
+	// Attach after a Detach; until then a repeat says so again. ErrNotGrown means that
+	// nothing has changed, and that v.Bytes does not fit now.
 	Apply(ctx context.Context, item *safepath.Dir, v Volume) error
 	// Known tells the engine at start-up of a volume that exists, in any state,
 	// so that what belongs to it is not given away.
 	Known(item *safepath.Dir, v Volume)
 	// Attach makes ready what a publish mounts. It may be repeated, and is needed
-	// again after a boot. Options are mount options of the volume's own filesystem.
-	// With readOnly the caller mounts it read-only, and not even root can write to it
-	// then: a device node, which such a mount does not protect, is of a device that
-	// takes no writes. The caller closes the source; what was attached stays until
-	// Detach. It fails with an ErrForm for options that the volume does not take, and
-	// with ErrBusy while the volume is held unused; then nothing stays attached.
-	Attach(ctx context.Context, item *safepath.Dir, v Volume, readOnly bool, options []string) (*mount.Source, error)
-	// Attached is what Attach would give while the volume is attached, without
-	// attaching it: nothing, one source, or one to write and one to read.
+	// again after a boot. The caller closes the source; what was attached stays until
+	// Detach. It fails with an ErrForm for options that the volume does not take, with
+	// ErrForeign while something else uses the volume's disk, with ErrUnusable for a
+	// filesystem that takes no writes any more, and with ErrBusy while the volume is
+	// held unused; then nothing that was not attached before stays attached.
+	Attach(ctx context.Context, item *safepath.Dir, v Volume, use Use) (*mount.Source, error)
+	// Attached returns the existing attachments: none, one, or one to write and one to
+	// read. It never creates one, mounts nothing, and waits for nothing.
 	Attached(ctx context.Context, item *safepath.Dir, v Volume) ([]*mount.Source, error)
-	// Devices names the block devices, such as "loop7", that are attached for the
-	// volume; nil where none ever is.
+	// Devices names the block devices, such as "loop7", that the engine has attached
+	// for the volume; nil where it never attaches any.
 	Devices(ctx context.Context, item *safepath.Dir, v Volume) ([]string, error)
 	// Blocks opens the content of a volume or snapshot as the one file of a disk, to
 	// be read. It fails with ErrForm when that is no disk, and with ErrUnusable when

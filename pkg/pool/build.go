@@ -152,18 +152,47 @@ func (p *Pool) Update(ctx context.Context, id string, change func(Record) Record
 		return Record{}, err
 	}
 	defer item.Close() //nolint:errcheck // synced below
+	e := p.engines[rec.Engine]
 	if rec.Bytes != old.Bytes {
+		if err := e.Grows(ctx, item, old.Volume, rec.Bytes); err != nil {
+			return Record{}, err
+		}
 		if err := p.rewrite(item, old, rec); err != nil {
 			return Record{}, err
 		}
 	}
 	p.step("expand.durable")
-	e := p.engines[rec.Engine]
 	if err := e.Apply(ctx, item, rec.Volume); err != nil {
+		if errors.Is(err, engine.ErrNotGrown) && rec.Bytes != old.Bytes {
+			err = errors.Join(err, p.takeBack(item, rec, old))
+		}
 		return Record{}, err
 	}
 	p.step("expand.applied")
 	return rec, nil
+}
+
+// takeBack makes the record durable again that an item had before a growth which
+// came to nothing, and returns what was booked for it.
+func (p *Pool) takeBack(item *safepath.Dir, rec, old Record) error {
+	if err := WriteRecord(item, old); err != nil {
+		return err
+	}
+	sync := item.Sync
+	if p.fs == "btrfs" {
+		sync = p.volumes.sync.wait
+	}
+	if err := p.sync(sync); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if it, ok := p.volumes.items.Get(rec.ID); ok {
+		p.ledger.remove(it.rec.Bytes, it.used)
+		it.rec = old
+		p.ledger.add(old.Bytes, it.used)
+	}
+	return nil
 }
 
 // rewrite books the growth from old to rec and makes rec durable.

@@ -2,13 +2,15 @@ package volume
 
 import (
 	"context"
+	"errors"
 
 	"github.com/hostvol/hostvol/pkg/pool"
 )
 
 // Expand grows a volume to the required size, at once and with its users
 // running. A volume that is large enough stays as it is; its limit is set again
-// all the same, in case an earlier call got no further than the record.
+// all the same, in case an earlier call got no further than the record. A size that
+// does not fit is ErrOutOfRange, and nothing is reserved for it.
 func (s *Service) Expand(ctx context.Context, handle string, size Range) (Volume, error) {
 	p, rec, err := s.lookupOwned(handle)
 	if err != nil {
@@ -41,6 +43,11 @@ func (s *Service) Expand(ctx context.Context, handle string, size Range) (Volume
 		r.Bytes = max(r.Bytes, size.Required)
 		return r
 	})
+	if errors.Is(err, pool.ErrNoSpace) {
+		// Not RESOURCE_EXHAUSTED: external-resizer would go on asking for this size, and
+		// the claim's smaller request would never come.
+		return Volume{}, kind(ErrOutOfRange, "%w", err)
+	}
 	if err != nil {
 		return Volume{}, classify(err)
 	}

@@ -66,6 +66,7 @@ func (k *keeper) rounds(ctx context.Context) {
 		} else {
 			k.measure(ctx, p)
 			k.sweep(ctx, p)
+			k.letGo(ctx, p)
 			if now := time.Now(); now.Sub(looked) >= k.s.opts.HealthInterval {
 				deep := now.Sub(walked) >= k.s.opts.DeepInterval
 				p.TryWrite()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 
+	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/host/errno"
 	"github.com/hostvol/hostvol/pkg/host/mount"
 	"github.com/hostvol/hostvol/pkg/pool"
@@ -123,7 +124,7 @@ func attach(ctx context.Context, p *pool.Pool, rec pool.Record, r PublishRequest
 	}
 	defer item.Close() //nolint:errcheck // read only
 	_, options := mount.Split(r.Access.Options)
-	src, err := p.Engine(rec.Engine).Attach(ctx, item, rec.Volume, flags.ReadOnly, options)
+	src, err := p.Engine(rec.Engine).Attach(ctx, item, rec.Volume, engine.Use{ReadOnly: flags.ReadOnly, Options: options})
 	if notExist(err) || errno.Link(err) {
 		return nil, kind(ErrState, "the data of volume %s is missing in pool %s, or is not what it was: %w", rec.ID, p.Name(), err)
 	}

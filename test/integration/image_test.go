@@ -544,7 +544,7 @@ func TestStagedImages(t *testing.T) {
 	count(0, "unstaged")
 }
 
-// A growth for which the pool has no room is told, and the volume is used as it is until there is.
+// A growth for which the pool has no room is refused, and reserves nothing: a smaller one goes through.
 func TestAGrowthThatDoesNotFit(t *testing.T) {
 	n := newNode(t)
 	n.pool = n.filesystem("xfs", 1024)
@@ -555,18 +555,38 @@ func TestAGrowthThatDoesNotFit(t *testing.T) {
 	if v, err := n.get("vol"); err != nil || v.GetCapacityBytes() != 16*mib+512 {
 		t.Errorf("%v %v", v, err)
 	}
-	want(t, n.expand("vol", 3*gib), codes.ResourceExhausted)
-	if got := n.reasons("vol"); !slices.Contains(got, "GrowthPending") {
-		t.Errorf("%v", got)
+	for range 2 {
+		want(t, n.expand("vol", 3*gib), codes.OutOfRange)
+		if v, err := n.get("vol"); err != nil || v.GetCapacityBytes() != 16*mib+512 {
+			t.Errorf("%v %v", v, err)
+		}
+		if got := n.reasons("vol"); len(got) > 0 {
+			t.Errorf("%v", got)
+		}
+		n.restart()
 	}
+	must(t, n.expand("vol", 32*mib))
 	target := n.mounted("vol", "pod", usedAs(use))
-	if size, err := sizeOf(target); err != nil || size < 16*mib {
+	if size, err := sizeOf(target); err != nil || size != 32*mib {
 		t.Errorf("%d %v", size, err)
 	}
 	must(t, n.unpublish("vol", target))
-	n.restart()
-	n.mounted("vol", "pod", usedAs(use))
-	n.faulty = true
+}
+
+// A filesystem that can never have the asked size is left as it is, and says so at once.
+func TestAGrowthThatCanNeverBe(t *testing.T) {
+	n := newNode(t)
+	n.pool = n.filesystem("xfs", 1024)
+	n.start("--config", writeConfig(t, fmt.Sprintf("pools: [{name: default, path: %s, create: true, overcommit: 4096}]", n.pool)))
+	use := formatted("ext4")
+	n.volume("vol", with("engine", "image", "mkfsOptions", "-b 1024"), as(use), bytes(256*mib))
+	want(t, n.expand("vol", 1100*gib), codes.OutOfRange, "1024 bytes")
+	target := n.mounted("vol", "pod", usedAs(use))
+	want(t, n.expand("vol", 1100*gib), codes.OutOfRange)
+	n.unmounted("vol", target)
+	_, err := n.create("larger", with("engine", "image"), as(use), fromVolume("vol"), bytes(1100*gib))
+	want(t, err, codes.OutOfRange)
+	n.detached("vol", "at the end")
 }
 
 func sizeOf(path string) (int64, error) {

@@ -28,7 +28,7 @@ func TestALedgerThatIsFull(t *testing.T) {
 	n.volume("b", bytes(40*mib))
 	_, err = n.create("c", bytes(mib))
 	want(t, err, codes.ResourceExhausted)
-	want(t, n.expand("a", 61*mib), codes.ResourceExhausted)
+	want(t, n.expand("a", 61*mib), codes.OutOfRange, "available")
 	n.volume("a", bytes(60*mib)) // what exists is told all the same
 	if got := capacity(n); got != 0 {
 		t.Errorf("capacity %d of a full pool", got)

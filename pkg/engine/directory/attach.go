@@ -24,9 +24,9 @@ func (e *Engine) Size(bytes int64, form engine.Form) (int64, error) {
 }
 
 // Attach implements engine.Engine: there is nothing to attach.
-func (e *Engine) Attach(_ context.Context, item *safepath.Dir, _ engine.Volume, _ bool, options []string) (*mount.Source, error) {
-	if len(options) > 0 {
-		return nil, fmt.Errorf("%w: a directory volume is a part of its pool's filesystem and takes none of its mount options: %v", engine.ErrForm, options)
+func (e *Engine) Attach(_ context.Context, item *safepath.Dir, _ engine.Volume, use engine.Use) (*mount.Source, error) {
+	if len(use.Options) > 0 {
+		return nil, fmt.Errorf("%w: a directory volume is a part of its pool's filesystem and takes none of its mount options: %v", engine.ErrForm, use.Options)
 	}
 	dir, err := item.OpenDir(data)
 	if err != nil {
@@ -37,7 +37,7 @@ func (e *Engine) Attach(_ context.Context, item *safepath.Dir, _ engine.Volume, 
 
 // Attached implements engine.Engine.
 func (e *Engine) Attached(ctx context.Context, item *safepath.Dir, v engine.Volume) ([]*mount.Source, error) {
-	src, err := e.Attach(ctx, item, v, false, nil)
+	src, err := e.Attach(ctx, item, v, engine.Use{})
 	if err != nil {
 		return nil, err
 	}
@@ -65,3 +65,6 @@ func (e *Engine) Hold(_ context.Context, sources []engine.Source) (engine.Held, 
 	}
 	return engine.Held{Release: func() error { return nil }}, nil
 }
+
+// Grows implements engine.Engine: a limit can have any size.
+func (e *Engine) Grows(context.Context, *safepath.Dir, engine.Volume, int64) error { return nil }

@@ -32,7 +32,7 @@ func testAttach(t *testing.T, w *world) {
 	u.put(t, "one", "text")
 	devices := it.devices(t, w.e)
 	for range 2 { // repeated, and closed without having been mounted
-		src, err := w.e.Attach(t.Context(), it.dir, it.v, false, nil)
+		src, err := w.e.Attach(t.Context(), it.dir, it.v, engine.Use{})
 		must(t, err)
 		id, err := src.Identity()
 		must(t, err)
@@ -61,7 +61,7 @@ func testAttach(t *testing.T, w *world) {
 	it.look(t, map[string]string{"one": "more"})
 	// There is nothing to attach.
 	empty := w.item(t)
-	if src, err := w.e.Attach(t.Context(), empty.dir, it.v, false, nil); err == nil {
+	if src, err := w.e.Attach(t.Context(), empty.dir, it.v, engine.Use{}); err == nil {
 		t.Error("an empty item was attached")
 		_ = src.Close()
 	}
@@ -125,7 +125,7 @@ func testAttachReadOnly(t *testing.T, w *world) {
 func testAttachOptions(t *testing.T, w *world) {
 	it := w.volume(t)
 	for _, readOnly := range []bool{false, true} {
-		if _, err := w.e.Attach(t.Context(), it.dir, it.v, readOnly, []string{"no_such_option"}); !errors.Is(err, engine.ErrForm) {
+		if _, err := w.e.Attach(t.Context(), it.dir, it.v, engine.Use{ReadOnly: readOnly, Options: []string{"no_such_option"}}); !errors.Is(err, engine.ErrForm) {
 			t.Errorf("an option that is none: %v", err)
 		}
 		if d := it.left(t, w.e); len(d) > 0 {
@@ -136,7 +136,7 @@ func testAttachOptions(t *testing.T, w *world) {
 	if w.Options != nil {
 		options = w.Options(w.form)
 	}
-	src, err := w.e.Attach(t.Context(), it.dir, it.v, false, options)
+	src, err := w.e.Attach(t.Context(), it.dir, it.v, engine.Use{Options: options})
 	must(t, err)
 	u := it.mount(t, src, false)
 	must(t, src.Close())
@@ -153,7 +153,7 @@ func testDetach(t *testing.T, w *world) {
 			must(t, w.e.Detach(t.Context(), i.dir, engine.Volume{})) // one whose record is lost
 		}
 	}
-	src, err := w.e.Attach(t.Context(), it.dir, it.v, false, nil) // never mounted
+	src, err := w.e.Attach(t.Context(), it.dir, it.v, engine.Use{}) // never mounted
 	must(t, err)
 	must(t, src.Close())
 	must(t, w.e.Detach(t.Context(), it.dir, engine.Volume{}))

@@ -92,7 +92,7 @@ func testConcurrent(t *testing.T, w *world) {
 			}
 			try(func() error { it.v, err = w.e.Create(ctx, it.dir, spec, nil); return err })
 			try(func() error {
-				src, err := w.e.Attach(ctx, it.dir, it.v, false, nil)
+				src, err := w.e.Attach(ctx, it.dir, it.v, engine.Use{})
 				if err != nil {
 					return err
 				}

@@ -121,7 +121,7 @@ func testHoldUnused(t *testing.T, w *world) {
 	if first.Live || second.Live || !first.Until.IsZero() {
 		t.Errorf("%+v %+v", first, second)
 	}
-	src, err := w.e.Attach(t.Context(), it.dir, it.v, false, nil)
+	src, err := w.e.Attach(t.Context(), it.dir, it.v, engine.Use{})
 	released(t, first)
 	if err == nil { // nothing needs to be held
 		must(t, src.Close())
@@ -132,7 +132,7 @@ func testHoldUnused(t *testing.T, w *world) {
 	if !errors.Is(err, engine.ErrBusy) {
 		t.Errorf("attached while it is held: %v", err)
 	}
-	if _, err := w.e.Attach(t.Context(), it.dir, it.v, false, nil); !errors.Is(err, engine.ErrBusy) {
+	if _, err := w.e.Attach(t.Context(), it.dir, it.v, engine.Use{}); !errors.Is(err, engine.ErrBusy) {
 		t.Errorf("attached while it is held by one of two: %v", err)
 	}
 	if d := it.left(t, w.e); len(d) > 0 {

@@ -10,14 +10,22 @@ import (
 	"github.com/hostvol/hostvol/pkg/host/safepath"
 )
 
+// killed takes from an engine what the kernel takes from a process that is killed.
+func killed(t *testing.T, e engine.Engine) {
+	t.Helper()
+	must(t, e.Close())
+}
+
 // testKilledAttached: an engine that is opened after the first one's end finds what
 // is in use, serves it and ends it.
 func testKilledAttached(t *testing.T, w *world) {
 	it := w.volume(t)
-	u := it.use(t, w.e, false)
-	reader := it.use(t, w.e, true)
+	e := w.open(t, holdFor)
+	u := it.use(t, e, false)
+	reader := it.use(t, e, true)
 	writer := write(t, u, u)
-	devices := it.devices(t, w.e)
+	devices := it.devices(t, e)
+	killed(t, e)
 	next := w.open(t, holdFor)
 	next.Known(it.dir, it.v)
 	applies(t, next, it)
@@ -58,10 +66,12 @@ func testKilledAttached(t *testing.T, w *world) {
 // testKilledHeld: the next start lets go what was held.
 func testKilledHeld(t *testing.T, w *world) {
 	it := w.volume(t)
-	u := it.use(t, w.e, false)
+	e := w.open(t, holdFor)
+	u := it.use(t, e, false)
 	u.put(t, "one", "text")
-	held, err := hold(t, w.e, it)
+	held, err := hold(t, e, it)
 	must(t, err)
+	killed(t, e)
 	next := w.open(t, holdFor)
 	next.Known(it.dir, it.v)
 	begin := time.Now()

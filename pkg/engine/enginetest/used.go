@@ -32,7 +32,7 @@ type used struct {
 // use attaches a volume and mounts it, as a publication does.
 func (it *item) use(t *testing.T, e engine.Engine, readOnly bool) *used {
 	t.Helper()
-	src, err := e.Attach(t.Context(), it.dir, it.v, readOnly, nil)
+	src, err := e.Attach(t.Context(), it.dir, it.v, engine.Use{ReadOnly: readOnly})
 	must(t, err)
 	defer src.Close() //nolint:errcheck // mounted by then
 	return it.mount(t, src, readOnly)

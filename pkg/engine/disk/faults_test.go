@@ -1,4 +1,4 @@
-package image_test
+package disk_test
 
 import (
 	"os"
@@ -20,7 +20,7 @@ func TestInspectFindsAnError(t *testing.T) {
 	v, err := e.Create(t.Context(), item, engine.Spec{Bytes: 32 << 20, Mode: 0o755, Form: form}, nil)
 	must(t, err)
 	for _, faults := range []int{1, 0} {
-		src, err := e.Attach(t.Context(), item, v, false, nil)
+		src, err := e.Attach(t.Context(), item, v, engine.Use{})
 		must(t, err)
 		devices, err := e.Devices(t.Context(), item, v)
 		if err != nil || len(devices) != 1 {

@@ -1,18 +1,21 @@
-package image_test
+package disk_test
 
 import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/hostvol/hostvol/pkg/engine"
+	"github.com/hostvol/hostvol/pkg/engine/disk"
+	"github.com/hostvol/hostvol/pkg/engine/disk/loop"
 	"github.com/hostvol/hostvol/pkg/engine/enginetest"
-	"github.com/hostvol/hostvol/pkg/engine/image"
 	"github.com/hostvol/hostvol/pkg/host/freeze"
 	"github.com/hostvol/hostvol/pkg/host/hosttest"
-	"github.com/hostvol/hostvol/pkg/host/loop"
+	hostloop "github.com/hostvol/hostvol/pkg/host/loop"
+	"github.com/hostvol/hostvol/pkg/host/mount"
 	"github.com/hostvol/hostvol/pkg/host/safepath"
 )
 
@@ -71,12 +74,15 @@ func setup(t *testing.T, dir string) enginetest.Setup {
 	staging, err := root.OpenDir("staging")
 	must(t, err)
 	t.Cleanup(func() { must(t, staging.Close()) })
+	room, err := mount.OpenRoom(filepath.Join(t.TempDir(), "room"))
+	must(t, err)
+	t.Cleanup(func() { must(t, room.Close()) })
 	return enginetest.Setup{
 		Root: root,
 		Open: func(t testing.TB, limit time.Duration) engine.Engine {
-			e, err := image.Open(image.Options{Staging: staging, FreezeLimit: limit, Guard: []string{"/proc/self/exe", guardWord}})
+			b, err := loop.Open(loop.Options{Staging: staging})
 			must(t, err)
-			return e
+			return disk.Open(disk.Options{Backing: b, Room: room, FreezeLimit: limit, Guard: []string{"/proc/self/exe", guardWord}})
 		},
 		Forms: []engine.Form{
 			{Block: true}, {FSType: "ext4"}, {FSType: "xfs"}, {FSType: "btrfs"},
@@ -103,7 +109,7 @@ func setup(t *testing.T, dir string) enginetest.Setup {
 				f := file(t, item)
 				must(t, f.Truncate(512<<20))
 				for range 2 {
-					_, err := loop.Attach(t.Context(), f, loop.Options{})
+					_, err := hostloop.Attach(t.Context(), f, hostloop.Options{})
 					must(t, err)
 				}
 				must(t, f.Close())
@@ -111,10 +117,10 @@ func setup(t *testing.T, dir string) enginetest.Setup {
 			"attached without a name": func(t testing.TB, item *safepath.Dir, _ engine.Form) {
 				f := file(t, item)
 				must(t, f.Truncate(1<<20))
-				d, err := loop.Attach(t.Context(), f, loop.Options{})
+				d, err := hostloop.Attach(t.Context(), f, hostloop.Options{})
 				must(t, err)
 				t.Cleanup(func() { // nobody but its opener knows of it
-					_, err := loop.Detach(f, d)
+					_, err := hostloop.Detach(f, d)
 					must(t, err)
 					must(t, f.Close())
 				})
