@@ -38,7 +38,7 @@ crash: root setup-test build-race ## the long crash test; HOSTVOL_CRASH_SECONDS 
 		go test -race -count=1 -timeout 24h -v $(SANDBOX) ./test/crash/...
 
 test-vm: root setup-vm ## quotas, images, FlexVolume and ten power cuts on real kernels, in a virtual machine; about eleven minutes (root)
-	@hack/vm/test.sh quota mount vm flex power
+	@hack/vm/test.sh quota mount disk vm flex power
 
 test-power: root setup-vm ## cut the power of a pool's disk, HOSTVOL_POWER_CUTS times, default 120; half an hour (root)
 	@HOSTVOL_POWER_CUTS=$${HOSTVOL_POWER_CUTS:-120} HOSTVOL_POWER_OPERATIONS=$${HOSTVOL_POWER_OPERATIONS:-400} \

@@ -31,7 +31,7 @@ func root() *cobra.Command {
 			"administrator look after them.",
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	c.AddCommand(serve(), checkConfig(), printVersion(), pools(), volumes(), snapshots(), adopt(), release(), remove(), trash(), check(), freezeGuard())
+	c.AddCommand(serve(), checkConfig(), printVersion(), pools(), volumes(), snapshots(), adopt(), release(), inspect(), remove(), trash(), check(), freezeGuard())
 	return c
 }
 

@@ -4,6 +4,7 @@
 #   quota  the unit tests of project quotas, on XFS and ext4
 #   loop   the unit tests of loop devices
 #   mount  the unit tests of mounts
+#   disk   the tests of disk volumes, on a kernel that clones attached mounts only
 #   vm     the daemon on XFS and ext4 with project quotas, test/vm
 #   flex   the FlexVolume drivers nfs, cifs and lvm, test/flex
 #   power  power cuts under ext4, XFS and btrfs, test/power; its variables are passed on
@@ -27,6 +28,7 @@ for part; do
 	case $part in
 	quota) compile quota prjquota ./pkg/host/quota ;;
 	loop | mount) compile "$part" '' "./pkg/host/$part" ;;
+	disk) compile disk '' ./pkg/engine/disk ;;
 	vm)
 		compile vm vm ./test/vm
 		go build -trimpath -buildvcs=false -o "$out/hostvol" ./cmd/hostvol
@@ -39,14 +41,14 @@ for part; do
 		;;
 	power) compile power power ./test/power ;;
 	*)
-		echo "vm: unknown part $part: quota, loop, mount, vm, flex or power" >&2
+		echo "vm: unknown part $part: quota, loop, mount, disk, vm, flex or power" >&2
 		exit 2
 		;;
 	esac
 done
 
 settings=()
-for name in HOSTVOL_VM_RUN HOSTVOL_POWER_CUTS HOSTVOL_POWER_OPERATIONS HOSTVOL_POWER_SEED; do
+for name in HOSTVOL_VM_RUN HOSTVOL_RANDOM_SECONDS HOSTVOL_POWER_CUTS HOSTVOL_POWER_OPERATIONS HOSTVOL_POWER_SEED; do
 	[ -z "${!name:-}" ] || settings+=("$name=${!name}")
 done
 echo "vm: booting a machine that is slow, since nothing accelerates it"

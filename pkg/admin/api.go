@@ -115,6 +115,12 @@ type Released struct {
 	Origin string `json:"origin"`
 }
 
+// Inspection is the answer of inspect.
+type Inspection struct {
+	// Path is where it is mounted, on the node.
+	Path string `json:"path"`
+}
+
 // Deleted is the answer of a delete.
 type Deleted struct {
 	ID string `json:"id"`

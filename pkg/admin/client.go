@@ -63,6 +63,25 @@ func (c *Client) Release(ctx context.Context, name string) (Released, error) {
 	return wire.Call[Released](ctx, c.wire, http.MethodPost, "/v1/volumes/"+url.PathEscape(name)+"/release", nil)
 }
 
+// Inspect mounts a volume or snapshot read-only for a person to look into.
+func (c *Client) Inspect(ctx context.Context, name string, snapshot bool) (Inspection, error) {
+	return wire.Call[Inspection](ctx, c.wire, http.MethodPost, inspectionOf(name, snapshot), nil)
+}
+
+// EndInspection ends that.
+func (c *Client) EndInspection(ctx context.Context, name string, snapshot bool) error {
+	_, err := wire.Call[Inspection](ctx, c.wire, http.MethodDelete, inspectionOf(name, snapshot), nil)
+	return err
+}
+
+func inspectionOf(name string, snapshot bool) string {
+	kind := "volumes"
+	if snapshot {
+		kind = "snapshots"
+	}
+	return "/v1/" + kind + "/" + url.PathEscape(name) + "/inspection"
+}
+
 // Delete moves a volume to the trash, by its handle or its name. One that is not
 // there is an error: an administrator has mistyped it.
 func (c *Client) Delete(ctx context.Context, name string) (Deleted, error) {

@@ -23,6 +23,11 @@ func NewServer(ctx context.Context, volumes *volume.Service) *http.Server {
 	wire.Handle(mux, "POST /v1/adopt", s.adopt)
 	wire.Handle(mux, "POST /v1/volumes/{name}/release", s.release)
 	wire.Handle(mux, "DELETE /v1/volumes/{name}", s.remove)
+	for kind, snapshot := range map[string]bool{"volumes": false, "snapshots": true} {
+		path := " /v1/" + kind + "/{name}/inspection"
+		wire.Handle(mux, "POST"+path, func(r *http.Request) (Inspection, error) { return s.inspect(r, snapshot) })
+		wire.Handle(mux, "DELETE"+path, func(r *http.Request) (Inspection, error) { return s.endInspection(r, snapshot) })
+	}
 	wire.Handle(mux, "GET /v1/check", s.check)
 	return mux.Server(ctx)
 }
@@ -139,6 +144,15 @@ func (s server) remove(r *http.Request) (Deleted, error) {
 		return Deleted{}, err
 	}
 	return Deleted{ID: v.ID}, s.volumes.Delete(r.Context(), v.Handle)
+}
+
+func (s server) inspect(r *http.Request, snapshot bool) (Inspection, error) {
+	path, err := s.volumes.Inspect(r.Context(), volume.Inspection{Name: r.PathValue("name"), Snapshot: snapshot})
+	return Inspection{Path: path}, err
+}
+
+func (s server) endInspection(r *http.Request, snapshot bool) (Inspection, error) {
+	return Inspection{}, s.volumes.EndInspection(r.Context(), volume.Inspection{Name: r.PathValue("name"), Snapshot: snapshot})
 }
 
 func (s server) check(r *http.Request) ([]Fault, error) {

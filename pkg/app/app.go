@@ -80,7 +80,7 @@ func Run(ctx context.Context, cfg config.Config, opts Options) error {
 func serviceOptions(cfg config.Config, opts Options, room *mount.Room) volume.Options {
 	o := volume.Options{
 		NodeID: cfg.NodeID, TopologyKey: TopologyKey, Distributed: cfg.Mode == config.Distributed,
-		KubeletDir: cfg.KubeletDir, StaticRoots: cfg.StaticRoots, DefaultPool: cfg.DefaultPool,
+		KubeletDir: cfg.KubeletDir, InspectDir: filepath.Join(cfg.KubeletDir, "plugins", cfg.Driver, "inspect"), StaticRoots: cfg.StaticRoots, DefaultPool: cfg.DefaultPool,
 		Engines: engines(disk.Options{Room: room, FreezeLimit: cfg.Copies.FreezeFor.Duration, Guard: opts.Guard}), Room: room,
 		Retention: cfg.Trash.Retention.Duration, PurgeRate: max(0, cfg.Trash.PurgeRate),
 		HealthInterval: cfg.Health.Interval.Duration, DeepInterval: cfg.Health.DeepInterval.Duration,

@@ -31,6 +31,9 @@ type Options struct {
 	Distributed bool
 	// KubeletDir is the directory below which all targets must lie, absolute.
 	KubeletDir string
+	// InspectDir is where Inspect mounts, below KubeletDir; its last part is the
+	// service's own.
+	InspectDir string
 	// StaticRoots are directories below which static volumes may lie.
 	StaticRoots []string
 	// Pools are the configured pools; DefaultPool is the one for requests that
@@ -58,14 +61,15 @@ type Options struct {
 // Volumes are named by handles: the id, in distributed mode followed by an at
 // sign and the node's tag.
 type Service struct {
-	opts      Options
-	tag       string
-	pools     *pools
-	locks     locks
-	copies    *copies
-	published *published
-	staged    staged
-	kubelet   *safepath.Dir
+	opts        Options
+	tag         string
+	pools       *pools
+	locks       locks
+	copies      *copies
+	published   *published
+	staged      staged
+	inspections inspections
+	kubelet     *safepath.Dir
 	// kubeletReal is the kubelet's directory without links, as the mount table
 	// shows it.
 	kubeletReal string
@@ -97,7 +101,9 @@ func New(ctx context.Context, opts Options) (*Service, error) {
 	}
 	s.checkPropagation(ctx, table)
 	s.findStatic(table)
+	snapshots := s.endInspections(ctx)
 	s.openPools(ctx)
+	s.detachInspected(ctx, snapshots)
 	return s, nil
 }
 

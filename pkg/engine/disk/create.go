@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/hostvol/hostvol/pkg/engine"
@@ -42,7 +43,7 @@ func (e *Engine) copied(ctx context.Context, item *safepath.Dir, v engine.Volume
 	if err != nil {
 		return f, err
 	}
-	is, err := f.Seek(0, os.SEEK_END)
+	is, err := f.Seek(0, io.SeekEnd)
 	if err == nil && is > v.Bytes { // the source has grown since the call
 		err = fmt.Errorf("%w: its source has %d bytes by now", errno.ErrNoSpace, is)
 	}

@@ -113,7 +113,7 @@ func newLab(t *testing.T) *lab {
 func guardFsck(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()
-	real, err := exec.LookPath("e2fsck")
+	program, err := exec.LookPath("e2fsck")
 	must(t, err)
 	script := fmt.Sprintf(`#!/bin/bash
 device=${@: -1}; name=${device##*/}
@@ -122,7 +122,7 @@ for loop in /sys/block/loop*; do
 	[ "$(cat $loop/loop/backing_file 2>/dev/null)" = "$file" ] && [ -e /sys/fs/ext4/${loop##*/} ] && echo "$device of $file is mounted by ${loop##*/}" >>%s/violations
 done
 exec %s "$@"
-`, dir, real)
+`, dir, program)
 	must(t, os.WriteFile(filepath.Join(dir, "e2fsck"), []byte(script), 0o755)) //nolint:gosec // a program
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	t.Cleanup(func() {
