@@ -12,7 +12,7 @@ SANDBOX := -exec $(CURDIR)/hack/sandbox.sh
 RACE_BINARY := HOSTVOL_BINARY=$(CURDIR)/bin/hostvol-race HOSTVOL_FLEX_BINARY=$(CURDIR)/bin/hostvol-flex
 SYSTEM_TESTS := $(addsuffix /...,$(wildcard ./test/daemon ./test/sanity ./test/integration ./test/crash ./test/flex))
 
-.PHONY: help build build-race demo test crash test-vm test-power bench bench-short lint fmt clean setup-demo setup-test setup-lint setup-bench setup-cluster setup-vm cluster cluster-down e2e demo-cluster root
+.PHONY: help build build-race demo test test-previous crash test-vm test-power bench bench-short lint fmt clean setup-demo setup-test setup-lint setup-bench setup-cluster setup-vm cluster cluster-down e2e demo-cluster root
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ test: root setup-test build build-race ## unit, sanity, integration and crash te
 crash: root setup-test build-race ## the long crash test; HOSTVOL_CRASH_SECONDS sets its length, default 600 (root)
 	HOSTVOL_CRASH_SECONDS=$${HOSTVOL_CRASH_SECONDS:-600} $(RACE_BINARY) \
 		go test -race -count=1 -timeout 24h -v $(SANDBOX) ./test/crash/...
+
+test-previous: root setup-test build-race ## an earlier executable, PREVIOUS=PATH, and this one on the same pool, in turn (root)
+	@test -x "$(PREVIOUS)" || { echo "give PREVIOUS=PATH, the executable hostvol of an earlier version" >&2; exit 1; }
+	HOSTVOL_PREVIOUS_BINARY=$(realpath $(PREVIOUS)) $(RACE_BINARY) go test -race -count=1 -v -run TestThePreviousProgram $(SANDBOX) ./test/integration
 
 test-vm: root setup-vm ## quotas, images, FlexVolume and ten power cuts on real kernels, in a virtual machine; about eleven minutes (root)
 	@hack/vm/test.sh quota mount disk vm flex power

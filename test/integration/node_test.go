@@ -34,6 +34,9 @@ type node struct {
 	// What the next start is given.
 	args []string // of the command line
 
+	// binary is another program than the one to test; "" for that one.
+	binary string
+
 	// faulty is set by tests that leave a pool in disorder; otherwise `hostvol check` must find nothing at the end.
 	faulty bool
 
@@ -105,7 +108,7 @@ func (n *node) start(args ...string) {
 }
 
 func (n *node) tryStart() error {
-	d, err := daemon.Start(n.t.Context(), daemon.Options{Dir: n.dir, Args: n.args})
+	d, err := daemon.Start(n.t.Context(), daemon.Options{Binary: n.binary, Dir: n.dir, Args: n.args})
 	if err != nil {
 		return err
 	}
