@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/host/filesystem"
@@ -113,41 +114,46 @@ func (e *Engine) attachBlock(ctx context.Context, item *safepath.Dir, v engine.V
 	if use.ReadOnly {
 		access = Read
 	}
-	d, fresh, err := e.blockDevice(ctx, item, v, vol, access)
+	for _, d := range vol.devices {
+		now, f, err := e.backing.Keep(item, d)
+		if errors.Is(err, ErrGone) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if now.ReadOnly == (access == Read) {
+			return e.nodeOf(vol, now, f)
+		}
+		_ = f.Close() // opened for reading
+	}
+	d, err := e.attachOne(ctx, item, v, vol, access)
 	if err != nil {
 		return nil, err
-	}
-	src, err := e.node(item, d)
-	if err != nil && fresh {
-		err = errors.Join(err, e.detachOne(item, vol, d))
-	}
-	if err == nil {
-		vol.set(func(vol *volume) { vol.claimed = true })
-	}
-	return src, err
-}
-
-func (e *Engine) blockDevice(ctx context.Context, item *safepath.Dir, v engine.Volume, vol *volume, a Access) (d Device, fresh bool, err error) {
-	have, err := e.still(item, vol)
-	if err != nil {
-		return Device{}, false, err
-	}
-	for _, d := range have {
-		if d.ReadOnly == (a == Read) {
-			return d, false, nil
-		}
-	}
-	if d, err = e.attachOne(ctx, item, v, vol, a); err != nil {
-		return Device{}, false, err
 	}
 	all, err := e.backing.Find(item) // after it: whoever was faster is among them
 	if err == nil {
 		err = refuseForeign(all)
 	}
-	if err != nil {
-		return Device{}, false, errors.Join(err, e.detachOne(item, vol, d))
+	var src *mount.Source
+	if err == nil {
+		src, err = e.node(item, d)
 	}
-	return d, true, nil
+	if err != nil {
+		return nil, errors.Join(err, e.detachOne(item, vol, d))
+	}
+	vol.set(func(vol *volume) { vol.claimed = true })
+	return src, nil
+}
+
+// nodeOf is the source of a device that is open as f.
+func (e *Engine) nodeOf(vol *volume, d Device, f *os.File) (*mount.Source, error) {
+	src, err := mount.OfNode(d.Path(), f)
+	_ = f.Close() // opened for reading
+	if err == nil {
+		vol.set(func(vol *volume) { vol.claimed = true })
+	}
+	return src, err
 }
 
 // refuseForeign fails when the backing has not attached all of the devices.

@@ -104,9 +104,9 @@ type Backing interface {
 	// Busy tells whether a mounted filesystem, or another exclusive user, has the
 	// device. It is ErrGone when the device does not show the disk.
 	Busy(item *safepath.Dir, d Device) (bool, error)
-	// Keep takes back a device that is leaving, and tells what it is now. It is ErrGone
-	// when the device does not show the disk.
-	Keep(item *safepath.Dir, d Device) (Device, error)
+	// Keep takes back a device that is leaving, tells what it is now, and opens it to be
+	// read. It is ErrGone when the device does not show the disk.
+	Keep(item *safepath.Dir, d Device) (Device, *os.File, error)
 	// Resize makes a device as large as its disk.
 	Resize(item *safepath.Dir, d Device) error
 	// Detach takes a device off. One that is still in use goes when that ends, and is

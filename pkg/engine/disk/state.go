@@ -143,12 +143,13 @@ func (vol *volume) free() error {
 func (e *Engine) still(item *safepath.Dir, vol *volume) ([]Device, error) {
 	var have []Device
 	for _, d := range vol.devices {
-		now, err := e.backing.Keep(item, d)
+		now, f, err := e.backing.Keep(item, d)
 		switch {
 		case errors.Is(err, ErrGone):
 		case err != nil:
 			return nil, err
 		default:
+			_ = f.Close() // opened for reading
 			have = append(have, now)
 		}
 	}

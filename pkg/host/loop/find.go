@@ -38,12 +38,18 @@ func Find(image *os.File) ([]Device, error) {
 		return nil, fmt.Errorf("find loop devices: %w", err)
 	}
 	var found []Device
-	err = scan(func(f *os.File, b backing) error {
+	err = scan(func(b backing) error {
 		if b.identity != want {
 			return nil
 		}
-		d, err := b.device(f)
-		found = append(found, d)
+		f, d, err := Device{Number: b.number}.OpenNow(image, os.O_RDONLY)
+		if errors.Is(err, ErrNotBacked) {
+			return nil // detached meanwhile
+		}
+		if err == nil {
+			found = append(found, d)
+			err = f.Close()
+		}
 		return err
 	})
 	if err != nil {
@@ -56,7 +62,7 @@ func Find(image *os.File) ([]Device, error) {
 // their numbers. The error Is ErrNoNode when /dev lacks one of them.
 func Backed() ([]Backing, error) {
 	var all []Backing
-	err := scan(func(_ *os.File, b backing) error {
+	err := scan(func(b backing) error {
 		file, err := attribute(b.number, "loop/backing_file")
 		if err != nil && !gone(err) {
 			return err
@@ -73,35 +79,65 @@ func Backed() ([]Backing, error) {
 	return all, nil
 }
 
-// scan calls f for every attached device, open. Those that sysfs shows as free are
-// not opened.
-func scan(f func(*os.File, backing) error) error {
-	entries, err := os.ReadDir(sysBlock)
+// scan calls f with what backs every attached device.
+func scan(f func(backing) error) error {
+	numbers, err := sized()
 	if err != nil {
 		return err
 	}
-	var numbers []int
-	for _, e := range entries {
-		digits, ok := strings.CutPrefix(e.Name(), "loop")
-		if n, err := strconv.Atoi(digits); ok && err == nil && attached(n) {
-			numbers = append(numbers, n)
-		}
-	}
-	slices.Sort(numbers)
 	for _, n := range numbers {
-		file, b, err := look(n, os.O_RDONLY)
+		b, err := glance(n)
 		if errors.Is(err, ErrNotBacked) {
 			continue // detached meanwhile
+		}
+		if err == nil {
+			err = f(b)
 		}
 		if err != nil {
 			return err
 		}
-		err = f(file, b)
-		if err = errors.Join(err, file.Close()); err != nil {
-			return err
-		}
 	}
 	return nil
+}
+
+// glance is look with as few system calls as it takes: a scan makes one for each
+// device of the machine, and where one goes wrong, look says why.
+func glance(number int) (backing, error) {
+	fd, err := unix.Open(Device{Number: number}.Path(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		info, serr := unix.IoctlLoopGetStatus64(fd)
+		if err = errors.Join(serr, unix.Close(fd)); err == nil && int(info.Number) == number {
+			return backingOf(info), nil
+		}
+	}
+	f, b, err := look(number, os.O_RDONLY)
+	if err == nil {
+		err = f.Close()
+	}
+	return b, err
+}
+
+// sized are the numbers of the devices that have a size, as each has that shows a
+// byte of an image. Free ones, of which a machine keeps as many as it ever needed,
+// are not in the list, and cost nothing. Source: proc_partitions(5).
+func sized() ([]int, error) {
+	text, err := os.ReadFile("/proc/partitions")
+	if err != nil {
+		return nil, err
+	}
+	var numbers []int
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if len(fields) != 4 {
+			continue
+		}
+		digits, ok := strings.CutPrefix(fields[3], "loop")
+		if n, err := strconv.Atoi(digits); ok && err == nil { // no partition of one
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, nil
 }
 
 // attached tells what sysfs shows: the directory loop is there between attach and

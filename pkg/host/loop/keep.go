@@ -11,7 +11,7 @@ import (
 // Keep undoes a Detach of a device that is in use and still there, so that it
 // stays when its users have gone. The error Is ErrNotBacked when it came too late.
 func Keep(image *os.File, d Device) (Device, error) {
-	f, now, err := d.open(image, os.O_RDONLY)
+	f, now, err := d.OpenNow(image, os.O_RDONLY)
 	if err != nil {
 		return Device{}, fmt.Errorf("keep: %w", err)
 	}

@@ -71,7 +71,14 @@ func status(f *os.File) (backing, error) {
 	case err != nil:
 		return backing{}, fmt.Errorf("get status: %w", err)
 	}
-	return backing{identity{info.Device, info.Inode}, int(info.Number), info.Flags, bytes.HasPrefix(info.File_name[:], []byte(mark))}, nil
+	return backingOf(info), nil
+}
+
+func backingOf(info *unix.LoopInfo64) backing {
+	return backing{
+		identity: identity{info.Device, info.Inode}, number: int(info.Number), flags: info.Flags,
+		ours: bytes.HasPrefix(info.File_name[:], []byte(mark)),
+	}
 }
 
 func (b backing) device(f *os.File) (Device, error) {

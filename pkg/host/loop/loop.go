@@ -77,11 +77,12 @@ func (d Device) Path() string { return "/dev/" + name(d.Number) }
 // O_CREAT. The error Is ErrNotBacked when the device is not attached or somebody
 // else's, ErrNoNode when /dev lacks it.
 func (d Device) Open(image *os.File, flag int) (*os.File, error) {
-	f, _, err := d.open(image, flag)
+	f, _, err := d.OpenNow(image, flag)
 	return f, err
 }
 
-func (d Device) open(image *os.File, flag int) (*os.File, Device, error) {
+// OpenNow is Open, and returns what the device is now.
+func (d Device) OpenNow(image *os.File, flag int) (*os.File, Device, error) {
 	want, err := identify(image)
 	if err != nil {
 		return nil, Device{}, err

@@ -233,13 +233,18 @@ func (b *Backing) Busy(item *safepath.Dir, d disk.Device) (busy bool, err error)
 }
 
 // Keep implements disk.Backing.
-func (b *Backing) Keep(item *safepath.Dir, d disk.Device) (now disk.Device, err error) {
-	err = b.with(item, d, func(f *os.File, d hostloop.Device) error {
-		d, err := hostloop.Keep(f, d)
+func (b *Backing) Keep(item *safepath.Dir, d disk.Device) (now disk.Device, dev *os.File, err error) {
+	err = b.with(item, d, func(f *os.File, d hostloop.Device) (err error) {
+		dev, d, err = d.OpenNow(f, os.O_RDONLY)
+		if err == nil && d.Autoclear {
+			if d, err = hostloop.Keep(f, d); err != nil {
+				err = errors.Join(err, dev.Close())
+			}
+		}
 		now = shown(d)
 		return err
 	})
-	return now, err
+	return now, dev, err
 }
 
 // Resize implements disk.Backing.
