@@ -72,7 +72,10 @@ func startWithSnapshot(s *state) {
 }
 
 // exhausted: deleted volumes hold their space until they are purged.
-func exhausted(err error) bool { return status.Code(err) == codes.ResourceExhausted }
+// exhausted: a volume or a growth does not fit.
+func exhausted(err error) bool {
+	return status.Code(err) == codes.ResourceExhausted || status.Code(err) == codes.OutOfRange
+}
 
 // writeFiles writes through the mount what is new, durably. The daemon has no part in it.
 func writeFiles(w *world, e *entry) error {

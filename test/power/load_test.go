@@ -107,7 +107,7 @@ func (l *load) one(ctx context.Context, b *book, actions []action, random *rand.
 	case err == nil:
 		b.operations = append(b.operations, o)
 		return l.marker.Mark(ackMark + number)
-	case status.Code(err) == codes.ResourceExhausted:
+	case status.Code(err) == codes.ResourceExhausted, status.Code(err) == codes.OutOfRange: // of a growth
 		o.refused = true
 		b.operations = append(b.operations, o)
 		return l.marker.Mark(refuseMark + number)

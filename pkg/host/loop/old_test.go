@@ -54,7 +54,8 @@ func TestTaken(t *testing.T) {
 			return configure(device, image, o)
 		})
 		if tries > maxTries {
-			if !errors.Is(err, unix.EBUSY) || n != maxTries {
+			// Another of the machine can take a device before a try gets so far.
+			if !errors.Is(err, unix.EBUSY) || n > maxTries || n < maxTries-10 {
 				t.Errorf("%d tries: %v", n, err)
 			}
 			continue
