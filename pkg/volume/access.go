@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -106,6 +107,9 @@ func (s *Service) fit(want *pool.Record, size Range) error {
 		form.FSType = defaultFSType // none of them is smaller
 	}
 	bytes, err := e.Size(want.Bytes, form)
+	if errors.Is(err, engine.ErrTooLarge) {
+		return classify(err)
+	}
 	if err != nil {
 		return invalid("%w", err)
 	}

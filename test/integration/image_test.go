@@ -396,6 +396,10 @@ func TestWrongImages(t *testing.T) {
 	if left := n.all(); len(left) > 0 {
 		t.Errorf("%v", left)
 	}
+	for _, c := range []*csi.VolumeCapability{manyRaw(), formatted("ext4")} {
+		_, err = n.create("huge", with("engine", "image"), as(c), bytes(1<<63-1))
+		want(t, err, codes.OutOfRange)
+	}
 	_, err = n.create("limit", with("engine", "image"), as(formatted("xfs")), func(r *csi.CreateVolumeRequest) {
 		r.CapacityRange = &csi.CapacityRange{RequiredBytes: mib, LimitBytes: 100 * mib}
 	})

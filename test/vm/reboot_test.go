@@ -3,7 +3,9 @@
 package vm
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,13 +55,17 @@ func (n *node) reboot(targets ...string) {
 		n.must(unix.Unmount(target, unix.UMOUNT_NOFOLLOW))
 		n.must(os.Remove(target)) // it lies on a disk, and a kubelet cleans up
 	}
+	// What the daemon has kept for itself, which a boot forgets.
+	if err := unix.Unmount(filepath.Join(filepath.Dir(n.daemon.KubeletDir()), "run", "mounts"), unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); !errors.Is(err, unix.EINVAL) {
+		n.must(err)
+	}
 	for _, device := range n.devices() {
 		hosttest.Run(n.t, "losetup", "--detach", device)
 	}
 	n.until("no device is attached", func() bool { return len(n.devices()) == 0 })
 	all := n.mounts()
 	pool := all[slices.IndexFunc(all, func(m mountpoint) bool { return m.path == n.mount })]
-	for _, m := range slices.Backward(all) { // the daemon's own mount of the pool, too
+	for _, m := range slices.Backward(all) {
 		if m.source == pool.source {
 			n.must(unix.Unmount(m.path, unix.UMOUNT_NOFOLLOW))
 		}

@@ -88,7 +88,7 @@ func optionError(err error) error {
 // usable refuses a mounted filesystem that takes no writes any more. One whose
 // device takes none was mounted so on purpose, and can be read.
 func usable(vol *volume, v engine.Volume, use engine.Use) error {
-	d := vol.devices[0]
+	d := vol.by
 	condition, err := filesystem.ConditionOf(vol.kept.FD(), d.Path(), v.FSType)
 	switch {
 	case err != nil:
@@ -105,7 +105,7 @@ func usable(vol *volume, v engine.Volume, use engine.Use) error {
 
 // attachBlock finds the device of a raw block volume that suits, or attaches one.
 func (e *Engine) attachBlock(ctx context.Context, item *safepath.Dir, v engine.Volume, vol *volume, use engine.Use) (*mount.Source, error) {
-	bytes, err := e.whole(item, v)
+	bytes, err := e.whole(item, v, use)
 	if err != nil {
 		return nil, err
 	}

@@ -67,7 +67,7 @@ func (e *Engine) Apply(_ context.Context, item *safepath.Dir, v engine.Volume) e
 			return err
 		}
 	}
-	if vol.kept == nil || have[0].ReadOnly {
+	if vol.kept == nil || vol.by.ReadOnly {
 		return nil
 	}
 	err = e.grow(item, vol, v)
@@ -97,7 +97,7 @@ func (e *Engine) roomToGrow(item *safepath.Dir, v engine.Volume, from int64) err
 
 // grow grows the mounted filesystem to v.Bytes.
 func (e *Engine) grow(item *safepath.Dir, vol *volume, v engine.Volume) error {
-	is, err := filesystem.Measure(vol.devices[0].Path(), v.FSType)
+	is, err := filesystem.Measure(vol.by.Path(), v.FSType)
 	if err != nil || is.Full(v.Bytes) {
 		return err
 	}
@@ -109,7 +109,7 @@ func (e *Engine) grow(item *safepath.Dir, vol *volume, v engine.Volume) error {
 		return err
 	}
 	defer root.Close() //nolint:errcheck // nothing was written through it
-	return filesystem.Grow(root.FD(), vol.devices[0].Path(), v.FSType, v.Bytes)
+	return filesystem.Grow(root.FD(), vol.by.Path(), v.FSType, v.Bytes)
 }
 
 // growFresh grows a filesystem that this call has mounted. An optional step is no
@@ -117,7 +117,7 @@ func (e *Engine) grow(item *safepath.Dir, vol *volume, v engine.Volume) error {
 // Inspect tells why.
 func (e *Engine) growFresh(ctx context.Context, item *safepath.Dir, v engine.Volume, vol *volume, options []string) error {
 	err := e.grow(item, vol, v)
-	d, offline := vol.devices[0], errors.Is(err, filesystem.ErrOffline) && v.FSType == filesystem.Ext4
+	d, offline := vol.by, errors.Is(err, filesystem.ErrOffline) && v.FSType == filesystem.Ext4
 	again := offline
 	if !offline { // a growth that failed halfway may have shut it down
 		condition, cerr := filesystem.ConditionOf(vol.kept.FD(), d.Path(), v.FSType)

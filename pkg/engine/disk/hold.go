@@ -152,7 +152,7 @@ func (h *hold) takeBlock(src engine.Source, vol *volume) error {
 
 // takeMounted claims a mounted filesystem for a freeze, which one hold can have.
 func (h *hold) takeMounted(src engine.Source, vol *volume) error {
-	d := vol.devices[0]
+	d := vol.by
 	condition, err := filesystem.ConditionOf(vol.kept.FD(), d.Path(), src.Volume.FSType)
 	switch {
 	case err != nil:

@@ -93,7 +93,7 @@ func (vol *volume) inspect(v engine.Volume) ([]engine.Problem, error) {
 	if late {
 		problems = append(problems, engine.Problem{Reason: engine.Frozen, Unusable: true, Message: "a snapshot waits for a write that one of the volume's users has begun and does not end, and all other writes to the volume wait with it; end that process, or delete its pod"})
 	}
-	if vol.kept == nil || vol.devices[0].ReadOnly {
+	if vol.kept == nil || vol.by.ReadOnly {
 		return problems, nil
 	}
 	if vol.pending != nil && !errors.Is(vol.pending, filesystem.ErrOffline) {
@@ -102,7 +102,7 @@ func (vol *volume) inspect(v engine.Volume) ([]engine.Problem, error) {
 			Message: fmt.Sprintf("the volume's %s has not grown to %d bytes: %v; make room in the pool, then ask for the size again or publish the volume anew", v.FSType, v.Bytes, vol.pending),
 		})
 	}
-	d := vol.devices[0]
+	d := vol.by
 	condition, err := filesystem.ConditionOf(vol.kept.FD(), d.Path(), v.FSType)
 	switch {
 	case err != nil:

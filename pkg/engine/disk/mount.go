@@ -18,7 +18,7 @@ import (
 // lives on by the volume's device, in this mount namespace or another, is the same
 // filesystem to the kernel: it is neither checked nor changed.
 func (e *Engine) bringUp(ctx context.Context, item *safepath.Dir, v engine.Volume, vol *volume, use engine.Use) error {
-	bytes, err := e.whole(item, v)
+	bytes, err := e.whole(item, v, use)
 	if err != nil {
 		return err
 	}
@@ -55,15 +55,15 @@ func (e *Engine) bringUp(ctx context.Context, item *safepath.Dir, v engine.Volum
 
 // whole refuses a disk that has lost its end, and tells its size. One that was to
 // grow and could not, since its pool is full, is used as it is.
-func (e *Engine) whole(item *safepath.Dir, v engine.Volume) (bytes int64, err error) {
+func (e *Engine) whole(item *safepath.Dir, v engine.Volume, use engine.Use) (bytes int64, err error) {
 	is, had, err := e.backing.Size(item)
 	switch {
 	case err != nil:
 		return 0, err
 	case is < had:
 		return 0, fmt.Errorf("%w: its disk has %d bytes, it had %d; restore it from a snapshot or a backup", engine.ErrUnusable, is, had)
-	case is >= v.Bytes || e.backing.Extend(item, v) == nil:
-		return max(is, v.Bytes), nil
+	case is < v.Bytes && !use.Untouched && e.backing.Extend(item, v) == nil:
+		return v.Bytes, nil
 	}
 	return is, nil
 }
@@ -193,7 +193,7 @@ func (e *Engine) room(vol *volume, src *mount.Source, d Device, untouched bool) 
 		return err
 	}
 	vol.set(func(vol *volume) {
-		vol.kept, vol.untouched = kept, untouched
+		vol.kept, vol.by, vol.untouched = kept, d, untouched
 		vol.devices = []Device{d}
 	})
 	return nil

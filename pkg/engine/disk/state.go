@@ -24,8 +24,9 @@ type volume struct {
 	devices []Device
 	// unsure: the devices could not be found at the start.
 	unsure bool
-	// kept is the engine's own mount while the volume is mounted.
+	// kept is the engine's own mount while the volume is mounted, from the device by.
 	kept *mount.Kept
+	by   Device
 	// untouched: it is mounted for a look that changes nothing.
 	untouched bool
 	// claimed: Attach has been called, and Detach not yet.
