@@ -71,8 +71,7 @@ func startWithSnapshot(s *state) {
 	*s = state{ID: s.ID, Exists: true, Bytes: s.Snapshot.Bytes + mebibyte, Files: maps.Clone(s.Snapshot.Files), From: ofID(s.ID), Snapshot: s.Snapshot}
 }
 
-// exhausted: deleted volumes hold their space until they are purged.
-// exhausted: a volume or a growth does not fit.
+// exhausted: a volume or a growth does not fit, since deleted volumes hold their space until they are purged.
 func exhausted(err error) bool {
 	return status.Code(err) == codes.ResourceExhausted || status.Code(err) == codes.OutOfRange
 }

@@ -31,7 +31,7 @@ func filesystems() []filesystem {
 }
 
 const (
-	diskMiB = 512
+	diskMiB = 3072
 	logMiB  = 8192 // sparse
 )
 

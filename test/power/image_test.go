@@ -66,22 +66,41 @@ func deviceLimit(_, target string) (int64, error) {
 // ext4Limit is the device's size. A filesystem that does not reach its end, but for a group that would be too small,
 // has not grown with it.
 func ext4Limit(_, target string) (int64, error) {
-	var st unix.Stat_t
-	if err := unix.Stat(target, &st); err != nil {
-		return 0, err
-	}
-	link, err := os.Readlink(fmt.Sprintf("/sys/dev/block/%d:%d", unix.Major(st.Dev), unix.Minor(st.Dev)))
-	if err != nil {
-		return 0, err
-	}
-	device := filepath.Join("/dev", filepath.Base(link))
-	size, err := deviceLimit("", device)
+	device, size, err := deviceOf(target)
 	if err != nil {
 		return 0, err
 	}
 	fills, err := fs.Measure(device, fs.Ext4)
 	if err == nil && fills.Bytes <= size-mebibyte {
 		err = fmt.Errorf("the filesystem has %d bytes, its device %d", fills.Bytes, size)
+	}
+	return size, err
+}
+
+// deviceOf is the device whose filesystem is mounted at the target, and its size in bytes.
+func deviceOf(target string) (device string, size int64, err error) {
+	var st unix.Stat_t
+	if err := unix.Stat(target, &st); err != nil {
+		return "", 0, err
+	}
+	link, err := os.Readlink(fmt.Sprintf("/sys/dev/block/%d:%d", unix.Major(st.Dev), unix.Minor(st.Dev)))
+	if err != nil {
+		return "", 0, err
+	}
+	device = filepath.Join("/dev", filepath.Base(link))
+	size, err = deviceLimit("", device)
+	return device, size, err
+}
+
+// xfsLimit is the device's size. What a mounted XFS has grown to, only the kernel knows: all but its log.
+func xfsLimit(_, target string) (int64, error) {
+	_, size, err := deviceOf(target)
+	var st unix.Statfs_t
+	if err == nil {
+		err = unix.Statfs(target, &st)
+	}
+	if shown := int64(st.Blocks) * st.Bsize; err == nil && shown < size-96*mebibyte {
+		err = fmt.Errorf("the filesystem shows %d bytes, its device has %d", shown, size)
 	}
 	return size, err
 }
