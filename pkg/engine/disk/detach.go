@@ -21,24 +21,22 @@ func (e *Engine) Detach(ctx context.Context, item *safepath.Dir, _ engine.Volume
 	vol.change.Lock()
 	defer vol.change.Unlock()
 	if vol.unsure {
-		if err := e.learn(item, vol); err != nil {
+		if _, err := e.learn(item, vol); err != nil {
 			return err
 		}
 	}
 	return e.takeOff(ctx, item, vol)
 }
 
-// learn asks the kernel for the devices that an earlier process has left.
-func (e *Engine) learn(item *safepath.Dir, vol *volume) error {
-	all, err := e.backing.Find(item)
-	if err != nil {
-		return err
+// learn asks the kernel for all devices of the disk. Those that the backing has
+// attached, in whatever process, are known from then on.
+func (e *Engine) learn(item *safepath.Dir, vol *volume) (all []Device, err error) {
+	if all, err = e.backing.Find(item); err != nil {
+		return nil, err
 	}
-	vol.set(func(vol *volume) {
-		vol.unsure = false
-		vol.devices = slices.DeleteFunc(all, func(d Device) bool { return !d.Ours })
-	})
-	return nil
+	ours := slices.DeleteFunc(slices.Clone(all), func(d Device) bool { return !d.Ours })
+	vol.set(func(vol *volume) { vol.devices, vol.unsure = ours, false })
+	return all, nil
 }
 
 // takeOff makes the volume detached; the caller holds change.

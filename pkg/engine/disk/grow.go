@@ -58,12 +58,8 @@ func (e *Engine) Apply(_ context.Context, item *safepath.Dir, v engine.Volume) e
 			return fmt.Errorf("%w: %w", engine.ErrNotGrown, err)
 		}
 	}
-	have, err := e.still(item, vol)
-	if err != nil {
-		return err
-	}
-	for _, d := range have {
-		if err := e.backing.Resize(item, d); err != nil {
+	for _, d := range vol.devices {
+		if err := e.backing.Resize(item, d); err != nil && !errors.Is(err, ErrGone) {
 			return err
 		}
 	}

@@ -66,28 +66,47 @@ func (h *hold) take(src engine.Source) error {
 	if vol.isLate() {
 		return fmt.Errorf("%w: an earlier freeze of it still waits for a write that one of its users does not end; end that process, or delete its pod", engine.ErrBusy)
 	}
-	if src.Volume.Block {
-		return h.takeBlock(src, vol)
-	}
 	if vol.kept == nil {
+		if err := h.learn(src, vol); err != nil {
+			return err
+		}
+	}
+	if src.Volume.Block {
+		if err := h.flush(src, vol); err != nil {
+			return err
+		}
+	} else if vol.kept == nil {
 		if err := h.revive(src, vol); err != nil {
 			return err
 		}
 	}
-	if vol.kept == nil {
-		return h.takeDetached(src, vol)
+	if vol.kept != nil {
+		return h.takeMounted(src, vol)
 	}
-	return h.takeMounted(src, vol)
+	end := vol.hold()
+	h.ends = append(h.ends, func() error { end(); return nil })
+	return nil
+}
+
+// learn finds all devices of what has no kept mount. What a foreign one may write is
+// in the way of a copy.
+func (h *hold) learn(src engine.Source, vol *volume) error {
+	all, err := h.e.learn(src.Item, vol)
+	if err != nil {
+		return err
+	}
+	for _, d := range all {
+		if !d.Ours && !d.ReadOnly {
+			return refuseForeign(all)
+		}
+	}
+	return nil
 }
 
 // revive keeps a mount of a filesystem that lives on in another mount namespace only,
 // until the hold ends.
 func (h *hold) revive(src engine.Source, vol *volume) error {
-	have, err := h.e.still(src.Item, vol)
-	if err != nil {
-		return err
-	}
-	for _, d := range have {
+	for _, d := range vol.devices { // one that is leaving goes on to leave
 		busy, err := h.e.backing.Busy(src.Item, d)
 		if errors.Is(err, ErrGone) || err == nil && !busy {
 			continue
@@ -111,43 +130,26 @@ func (h *hold) revive(src engine.Source, vol *volume) error {
 	return nil
 }
 
-// takeDetached keeps a detached volume so. What another device may write is in the way.
-func (h *hold) takeDetached(src engine.Source, vol *volume) error {
-	all, err := h.e.backing.Find(src.Item)
-	if err != nil {
-		return err
-	}
-	for _, d := range all {
-		if !d.Ours && !d.ReadOnly {
-			return refuseForeign(all)
-		}
-	}
-	end := vol.hold()
-	h.ends = append(h.ends, func() error { end(); return nil })
-	return nil
-}
-
-// takeBlock flushes what the users of a raw block volume have written. One that no
-// device can write to stays detached.
-func (h *hold) takeBlock(src engine.Source, vol *volume) error {
-	have, err := h.e.still(src.Item, vol)
-	if err != nil {
-		return err
-	}
-	for _, d := range have {
+// flush writes out what the users of a raw block volume have written, and has it
+// counted as live where a device can write to it.
+func (h *hold) flush(src engine.Source, vol *volume) error {
+	for _, d := range vol.devices {
 		if d.ReadOnly {
 			continue
 		}
-		h.live = true
 		f, err := h.e.backing.Open(src.Item, d)
+		if errors.Is(err, ErrGone) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
+		h.live = true
 		if err := errors.Join(f.Sync(), f.Close()); err != nil {
 			return err
 		}
 	}
-	return h.takeDetached(src, vol)
+	return nil
 }
 
 // takeMounted claims a mounted filesystem for a freeze, which one hold can have.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/hostvol/hostvol/pkg/engine"
 	"github.com/hostvol/hostvol/pkg/host/errno"
@@ -84,14 +83,13 @@ func (e *Engine) choose(ctx context.Context, item *safepath.Dir, v engine.Volume
 			return Device{}, false, err
 		}
 	}
-	all, err := e.backing.Find(item)
+	all, err := e.learn(item, vol)
 	if err == nil {
 		err = refuseForeign(all)
 	}
 	if err != nil {
 		return Device{}, false, err
 	}
-	vol.set(func(vol *volume) { vol.devices, vol.unsure = slices.Clone(all), false })
 	return e.takeOver(ctx, item, v, vol, a)
 }
 

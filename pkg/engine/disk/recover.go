@@ -81,11 +81,7 @@ func (e *Engine) startTable() ([]mount.Entry, error) {
 
 // thawElsewhere thaws a filesystem that is mounted in another mount namespace only.
 func (e *Engine) thawElsewhere(item *safepath.Dir, vol *volume, v engine.Volume) error {
-	have, err := e.still(item, vol)
-	if err != nil {
-		return err
-	}
-	for _, d := range have {
+	for _, d := range vol.devices {
 		busy, err := e.backing.Busy(item, d)
 		if errors.Is(err, ErrGone) || err == nil && !busy {
 			continue
