@@ -72,15 +72,8 @@ func (e *Engine) whole(item *safepath.Dir, v engine.Volume, use engine.Use) (byt
 // device shows the disk, or it fails.
 func (e *Engine) choose(ctx context.Context, item *safepath.Dir, v engine.Volume, vol *volume, a Access) (d Device, busy bool, err error) {
 	if len(vol.devices) == 0 && !vol.unsure {
-		if d, err = e.attachOne(ctx, item, v, vol, a); err != nil {
-			return Device{}, false, err
-		}
-		all, err := e.backing.Find(item) // after it: whoever was faster is among them
-		if err == nil && len(all) == 1 {
-			return d, false, nil
-		}
-		if err = errors.Join(err, e.detachOne(item, vol, d)); err != nil {
-			return Device{}, false, err
+		if d, alone, err := e.attachAlone(ctx, item, v, vol, a); alone || err != nil {
+			return d, false, err
 		}
 	}
 	all, err := e.learn(item, vol)
@@ -91,6 +84,19 @@ func (e *Engine) choose(ctx context.Context, item *safepath.Dir, v engine.Volume
 		return Device{}, false, err
 	}
 	return e.takeOver(ctx, item, v, vol, a)
+}
+
+// attachAlone attaches a device, and tells whether no other shows the disk. If one
+// does, it is taken off again.
+func (e *Engine) attachAlone(ctx context.Context, item *safepath.Dir, v engine.Volume, vol *volume, a Access) (d Device, alone bool, err error) {
+	if d, err = e.attachOne(ctx, item, v, vol, a); err != nil {
+		return Device{}, false, err
+	}
+	all, err := e.backing.Find(item) // after it: whoever was faster is among them
+	if err == nil && len(all) == 1 {
+		return d, true, nil
+	}
+	return Device{}, false, errors.Join(err, e.detachOne(item, vol, d))
 }
 
 // takeOver goes by the devices that an earlier attachment has left. More than one is
@@ -129,7 +135,11 @@ func (e *Engine) takeOver(ctx context.Context, item *safepath.Dir, v engine.Volu
 	if d.Name != "" || len(vol.devices) > 0 { // what is leaving shows the disk still
 		return d, len(mounted) > 0, e.onlyOne(vol, d)
 	}
-	return e.choose(ctx, item, v, vol, a)
+	d, alone, err := e.attachAlone(ctx, item, v, vol, a)
+	if err == nil && !alone {
+		err = fmt.Errorf("%w: its disk was attached by another process meanwhile; try again", engine.ErrBusy)
+	}
+	return d, false, err
 }
 
 // onlyOne fails while a second device shows the disk.
