@@ -18,7 +18,7 @@ import (
 // An inspection is a look of a person into a volume or snapshot with a filesystem of
 // its own: it is mounted read-only below InspectDir, and not even a journal is
 // replayed. No pod gets the volume meanwhile, and a snapshot is not deleted. It ends
-// when it is told to, or at the next start of the daemon.
+// with EndInspection, or at the next start of the daemon.
 
 // inspections are those of snapshots: what lets each be deleted again, by its path.
 type inspections struct {
@@ -33,7 +33,7 @@ const ofSnapshot = "@snapshot"
 type Inspection struct {
 	// Name is an id or a handle.
 	Name string
-	// Snapshot tells that it is a snapshot's.
+	// Snapshot means that it is the id of a snapshot.
 	Snapshot bool
 }
 
@@ -72,7 +72,7 @@ func (s *Service) inspected(i Inspection) (in inspected, err error) {
 	return in, err
 }
 
-// Inspect mounts what a person looks into, and tells where. A repeat tells it again.
+// Inspect mounts what a person looks into, and returns where. A repeat returns the same.
 // ErrInUse means that the volume is published or staged.
 func (s *Service) Inspect(ctx context.Context, i Inspection) (path string, err error) {
 	in, err := s.inspected(i)
@@ -187,7 +187,7 @@ func (in inspected) detach(ctx context.Context) error {
 }
 
 // endInspections ends what an earlier daemon has mounted for a person, before pools
-// are opened, and tells of which snapshots. What a process has open stays.
+// are opened, and returns the ids of their snapshots. What a process has open stays.
 func (s *Service) endInspections(ctx context.Context) (snapshots []string) {
 	entries, err := os.ReadDir(s.opts.InspectDir)
 	if errors.Is(err, fs.ErrNotExist) || s.opts.InspectDir == "" {

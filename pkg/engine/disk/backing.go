@@ -57,15 +57,15 @@ type CopyOptions struct {
 type Backing interface {
 	// Name is the engine's name in records.
 	Name() string
-	// Shares tells that a copy of an instant shares its blocks with the source.
+	// Shares means that a copy of an instant shares its blocks with the source.
 	Shares() bool
 
 	// Make makes an empty disk of v.Bytes in an empty item, and opens it to be written
 	// to. The caller closes the file.
 	Make(item *safepath.Dir, v engine.Volume) (*os.File, error)
 	// Copy makes a disk in an empty item with the content of another, as large as that
-	// one is, and opens it. It tells whether the two share blocks. It is
-	// engine.ErrLive for a live source of which it has no copy of an instant.
+	// one is, and opens it. It reports whether the two share blocks. It is
+	// engine.ErrLive for a live source that it cannot copy in an instant.
 	Copy(ctx context.Context, item *safepath.Dir, from engine.Source, o CopyOptions) (f *os.File, shared bool, err error)
 	// Finish completes a disk of Make or Copy, open as f: it has v.Bytes afterwards,
 	// allocated where v is thick. With content all of it is durable.
@@ -101,10 +101,10 @@ type Backing interface {
 	// Open opens a device to be read or, where it takes that, to be written to. While
 	// the file is open the device shows the disk. It is ErrGone when it does not.
 	Open(item *safepath.Dir, d Device) (*os.File, error)
-	// Busy tells whether a mounted filesystem, or another exclusive user, has the
+	// Busy reports whether a mounted filesystem, or another exclusive user, has the
 	// device. It is ErrGone when the device does not show the disk.
 	Busy(item *safepath.Dir, d Device) (bool, error)
-	// Keep takes back a device that is leaving, tells what it is now, and opens it to be
+	// Keep takes back a device that is leaving, returns what it is now, and opens it to be
 	// read. It is ErrGone when the device does not show the disk.
 	Keep(item *safepath.Dir, d Device) (Device, *os.File, error)
 	// Resize makes a device as large as its disk.

@@ -38,7 +38,7 @@ func TestForeignMount(t *testing.T) {
 		t.Cleanup(func() { sh(t, "! mountpoint -q "+at+" || umount "+at) })
 		is(t, f.attach(engine.Use{}), engine.ErrForeign, "/dev/loop")
 		_, err := f.e.Hold(t.Context(), []engine.Source{{Item: f.item, Volume: f.v}})
-		if options == "loop" { // somebody may write
+		if options == "loop" { // a person may write
 			is(t, err, engine.ErrForeign)
 		} else {
 			must(t, err)

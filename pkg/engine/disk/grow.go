@@ -23,7 +23,7 @@ func (e *Engine) Grows(_ context.Context, item *safepath.Dir, v engine.Volume, b
 	}
 	defer f.Close() //nolint:errcheck // read only
 	is, err := filesystem.Measure(imagefile.Path(f), v.FSType)
-	if errors.Is(err, filesystem.ErrUnknown) { // a publication tells, and a growth harms nothing
+	if errors.Is(err, filesystem.ErrUnknown) { // a publication reports it, and a growth harms nothing
 		return nil
 	}
 	if err == nil && is.MaxBytes > 0 && bytes > is.MaxBytes {
@@ -110,7 +110,7 @@ func (e *Engine) grow(item *safepath.Dir, vol *volume, v engine.Volume) error {
 
 // growFresh grows a filesystem that this call has mounted. An optional step is no
 // condition of access: what cannot grow stays mounted at the size that it has, and
-// Inspect tells why.
+// Inspect reports why.
 func (e *Engine) growFresh(ctx context.Context, item *safepath.Dir, v engine.Volume, vol *volume, options []string) error {
 	err := e.grow(item, vol, v)
 	d, offline := vol.by, errors.Is(err, filesystem.ErrOffline) && v.FSType == filesystem.Ext4

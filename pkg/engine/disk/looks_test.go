@@ -28,7 +28,7 @@ func (f *fixture) second(use func(device string)) hostloop.Device {
 	return d
 }
 
-// looks is what any number of callers ask at any time. It tells how often.
+// looks is what any number of callers ask at any time. It returns how often they did.
 func (f *fixture) looks(d time.Duration) int64 {
 	f.t.Helper()
 	var looks atomic.Int64

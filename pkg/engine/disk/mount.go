@@ -52,7 +52,7 @@ func (e *Engine) bringUp(ctx context.Context, item *safepath.Dir, v engine.Volum
 	return e.growFresh(ctx, item, v, vol, options)
 }
 
-// whole refuses a disk that has lost its end, and tells its size. One that was to
+// whole refuses a disk that has lost its end, and returns its size. One that was to
 // grow and could not, since its pool is full, is used as it is.
 func (e *Engine) whole(item *safepath.Dir, v engine.Volume, use engine.Use) (bytes int64, err error) {
 	is, had, err := e.backing.Size(item)
@@ -67,7 +67,7 @@ func (e *Engine) whole(item *safepath.Dir, v engine.Volume, use engine.Use) (byt
 	return is, nil
 }
 
-// choose finds the one device by which the volume is to be mounted, and tells
+// choose finds the one device by which the volume is to be mounted, and reports
 // whether its filesystem is mounted somewhere by it already. Afterwards no other
 // device shows the disk, or it fails.
 func (e *Engine) choose(ctx context.Context, item *safepath.Dir, v engine.Volume, vol *volume, a Access) (d Device, busy bool, err error) {
@@ -86,7 +86,7 @@ func (e *Engine) choose(ctx context.Context, item *safepath.Dir, v engine.Volume
 	return e.takeOver(ctx, item, v, vol, a)
 }
 
-// attachAlone attaches a device, and tells whether no other shows the disk. If one
+// attachAlone attaches a device, and reports whether no other shows the disk. If one
 // does, it is taken off again.
 func (e *Engine) attachAlone(ctx context.Context, item *safepath.Dir, v engine.Volume, vol *volume, a Access) (d Device, alone bool, err error) {
 	if d, err = e.attachOne(ctx, item, v, vol, a); err != nil {
@@ -166,7 +166,7 @@ func (e *Engine) join(vol *volume, v engine.Volume, d Device) error {
 }
 
 // cloneLive keeps a clone of a mount of the device's whole filesystem in this mount
-// namespace, and tells whether there is one.
+// namespace, and reports whether there is one.
 func (e *Engine) cloneLive(vol *volume, v engine.Volume, d Device, table []mount.Entry) (bool, error) {
 	for _, m := range table {
 		if m.Source != d.Path() || m.Root != "/" || m.Type != v.FSType {

@@ -163,7 +163,7 @@ func (l *lab) step(s *subject) {
 	}
 }
 
-// expected tells errors that are right answers.
+// expected separates right answers from errors.
 func (l *lab) expected(s *subject, err error) bool {
 	switch {
 	case err == nil, errors.Is(err, engine.ErrBusy):

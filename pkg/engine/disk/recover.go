@@ -22,7 +22,7 @@ const note = "trusted.hostvol.frozen"
 func (e *Engine) Known(item *safepath.Dir, v engine.Volume) {
 	vol, err := e.of(item)
 	if err != nil {
-		return // Inspect tells
+		return // Inspect reports it
 	}
 	vol.change.Lock()
 	defer vol.change.Unlock()

@@ -110,7 +110,7 @@ func (vol *volume) look() (src *mount.Source, devices []Device, err error) {
 	return src, slices.Clone(vol.devices), err
 }
 
-// isLate tells whether a freeze still waits for a write.
+// isLate reports whether a freeze still waits for a write.
 func (vol *volume) isLate() bool {
 	vol.mu.Lock()
 	defer vol.mu.Unlock()

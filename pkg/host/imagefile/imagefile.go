@@ -42,26 +42,15 @@ func Resize(f *os.File, bytes int64) error {
 }
 
 // Allocate gives a file of that size all its blocks, without changing content.
-func Allocate(f *os.File, bytes int64) error {
-	for {
-		err := unix.Fallocate(int(f.Fd()), 0, 0, bytes)
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case errors.Is(err, unix.EOPNOTSUPP):
-			return fmt.Errorf("allocate %s: %w: the pool's filesystem cannot allocate beforehand; use allocation: thin", f.Name(), err)
-		case err != nil:
-			return fmt.Errorf("allocate %d bytes for %s: %w", bytes, f.Name(), err)
-		}
-		return nil
-	}
-}
+func Allocate(f *os.File, bytes int64) error { return fallocate(f, 0, bytes) }
 
 // Reserve gives a file all the blocks that it needs at a size in bytes, and leaves
 // its size as it is: after an error it has not grown.
-func Reserve(f *os.File, bytes int64) error {
+func Reserve(f *os.File, bytes int64) error { return fallocate(f, unix.FALLOC_FL_KEEP_SIZE, bytes) }
+
+func fallocate(f *os.File, mode uint32, bytes int64) error {
 	for {
-		err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, bytes)
+		err := unix.Fallocate(int(f.Fd()), mode, 0, bytes)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue

@@ -24,7 +24,7 @@ import (
 // and a mount namespace that is copied meanwhile gets each unmount as well.
 type Room struct {
 	path string
-	// attach tells that mounts have to be attached.
+	// attach means that mounts have to be attached.
 	attach bool
 
 	mu   sync.Mutex

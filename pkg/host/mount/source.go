@@ -22,7 +22,7 @@ type Source struct {
 	dir *safepath.Dir
 	// fresh tells that fd is a mount of its own, which the first Mount moves.
 	fresh bool
-	// kept tells that fd is a mount that stays, of which each Mount moves a clone.
+	// kept means that fd is a mount that stays; each Mount moves a clone of it.
 	kept bool
 	node bool
 }

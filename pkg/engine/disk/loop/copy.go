@@ -52,7 +52,7 @@ func (b *Backing) Copy(ctx context.Context, item *safepath.Dir, from engine.Sour
 	return f, shared, err
 }
 
-// copy copies the file of a source, when its turn has come, and tells whether the
+// copy copies the file of a source, when its turn has come, and reports whether the
 // two share blocks.
 func (b *Backing) copy(ctx context.Context, f *os.File, from engine.Source, how clone.Reflink) (shared bool, err error) {
 	src, err := from.Item.Open(file, os.O_RDONLY, 0)

@@ -38,14 +38,14 @@ const maxCopies = 4
 type Options struct {
 	// Staging is a directory in which trials may be made.
 	Staging *safepath.Dir
-	// ReadOnly tells that no trial can be made.
+	// ReadOnly means that no trial can be made.
 	ReadOnly bool
 }
 
 // Backing keeps disks as files.
 type Backing struct {
 	opts Options
-	// reflink tells that files of the pool can share blocks.
+	// reflink means that files of the pool can share blocks.
 	reflink bool
 	// copies has room for those that go on at the same time; the others wait.
 	copies chan struct{}

@@ -13,7 +13,7 @@ import (
 	"github.com/hostvol/hostvol/pkg/host/safepath"
 )
 
-// sizeNote is the attribute of an item that tells the size which its file has
+// sizeNote is the attribute of an item with the size that its file has
 // reached, durably. A shorter file has lost its end; one that is as long, and
 // shorter than the volume, was to grow and could not yet. Snapshots have none.
 const sizeNote = "trusted.hostvol.size"
