@@ -372,13 +372,17 @@ func (l *lab) endForeign(s *subject) bool {
 }
 
 // hide leaves a process with a mount namespace of its own, in which all targets stay
-// mounted for a while.
+// mounted for a while. It lets go of what other tests have mounted.
 func (l *lab) hide(*subject) bool {
 	if l.hidden.Add(1) > 1 {
 		l.hidden.Add(-1)
 		return false
 	}
-	p := exec.Command("unshare", "-m", "--propagation", "private", "sleep", strconv.FormatFloat(1+2*rand.Float64(), 'f', 2, 64))
+	const script = `findmnt -rno SOURCE,TARGET | while read -r source target; do
+		case $source,$target in /dev/loop*,$0/*) ;; /dev/loop*) umount -l "$target" ;; esac
+	done; sleep $1`
+	mine := filepath.Dir(l.t.TempDir())
+	p := exec.Command("unshare", "-m", "--propagation", "private", "sh", "-c", script, mine, strconv.FormatFloat(1+2*rand.Float64(), 'f', 2, 64))
 	must(l.t, p.Start())
 	go func() {
 		_ = p.Wait()
